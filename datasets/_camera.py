@@ -60,8 +60,8 @@ def draw_exposure(generator: np.random.Generator) -> Exposure:
     """A night exposure whose brightness, gain and tint vary as between the pairs of LOL.
 
     Brightness is ratio * gain. In LOL, mean linear light of low over high is 0.006 to 0.07 (5th to 95th percentile of
-    eval15 and of 30 pairs of our485, median 0.02), its red and blue parts 0.9 to 1.1 and 0.7 to 1.25 of the channels' mean. The
-    darkest of these leave a handful of grey levels; we draw brightness from 0.015 to 0.08.
+    eval15 and of 30 pairs of our485, median 0.02), its red and blue parts 0.9 to 1.1 and 0.7 to 1.25 of the channels'
+    mean. The darkest of these leave a handful of grey levels; we draw brightness from 0.015 to 0.08.
     """
     brightness = math.exp(generator.uniform(math.log(0.015), math.log(0.08)))
     gain = 2.0 ** generator.uniform(0, 3)  # ISO 100 to 800
