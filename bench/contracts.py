@@ -51,8 +51,8 @@ class Pair(NamedTuple):
 class Dataset(ABC):
     """A set of low-light pictures, with or without references; knows no metric and no method."""
 
-    label: ClassVar[str]
-    """The name printed in tables."""
+    label: str
+    """The name printed in tables; a split or a user's folder is part of it."""
     layout: ClassVar[str]
     """Which files are expected below the root, in one line."""
     origin: ClassVar[str]

@@ -1,0 +1,499 @@
+"""The command line: the only place that prints or exits."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+import bench
+from bench import config as configuration
+from bench import terminal
+from bench.config import Config
+
+out = terminal.console()
+err = terminal.console(stderr=True)
+
+
+class Exit(IntEnum):
+    """What the exit status says."""
+
+    OK = 0
+    """Everything asked for is there (a metric without its files is a stated gap, not a failure)."""
+    FAILURES = 1
+    """Finished, but at least one picture failed; the table says which and why."""
+    USAGE = 2
+    """Cannot be done as asked: unknown name, misspelt key, absent data; nothing was computed."""
+    STOPPED = 3
+    """Stopped midway (no space left, folder in use); what was recorded stays and the same command goes on."""
+    INTERRUPTED = 130
+    """Ctrl-C; the same command goes on."""
+
+
+EPILOG = (
+    "Exit status: 0 done · 1 done, some pictures failed · 2 cannot be done as asked · 3 stopped midway · 130 Ctrl-C"
+)
+
+app = typer.Typer(
+    help="Benchmark of low-light image enhancement: every number with its protocol.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Data sets on this machine.", no_args_is_help=True)
+weights_app = typer.Typer(help="Files that metrics need and this project may not ship.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A bench.toml; default: the one in the working folder.", metavar="FILE")
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", metavar="DEVICE")]
+Roots = Annotated[
+    list[str] | None, typer.Option("--root", help="Where a data set lies; may be repeated.", metavar="NAME=PATH")
+]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weights", help="Weights for a method; may be repeated.", metavar="NAME=PATH")
+]
+
+
+@app.command(epilog=EPILOG)
+def run(
+    methods: Annotated[str | None, typer.Option(help="Comma-separated, e.g. input,clahe,gamma:2.2,mine.py.")] = None,
+    datasets: Annotated[str | None, typer.Option(help="Comma-separated, e.g. demo,lol,folder:DIR.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Comma-separated, or auto: all that apply.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="The run's folder; the same folder resumes.", metavar="DIR")
+    ] = None,
+    device: Device = None,
+    size: Annotated[str | None, typer.Option(help="native, or resize first, e.g. 384x384.")] = None,
+    rounding: Annotated[str | None, typer.Option(help="8bit: score what a saved PNG holds; none: floats.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N pictures of each data set; 0: all.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures per batch; 0: 1 on a CPU, 8 on a GPU.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode ahead.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of methods that sample, and of the bootstrap.")] = None,
+    reports: Annotated[str | None, typer.Option(help="Comma-separated; `bench list reports` shows them.")] = None,
+    save_images: Annotated[
+        bool | None, typer.Option("--save-images/--no-save-images", help="Keep every enhanced picture as PNG.")
+    ] = None,
+    thumbnails: Annotated[int | None, typer.Option(help="Pictures per data set shown in report.html.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try recorded failures again.")] = False,
+    root: Roots = None,
+    weights: Weights = None,
+    config: ConfigFile = None,
+) -> None:
+    """Enhance data sets with methods, score every picture, write and print the tables.
+
+    Everything is recorded as it comes: killed at any point, the same command goes on where it stopped. Flags replace
+    keys of [run] in bench.toml.
+    """
+    settings = {
+        "methods": methods,
+        "datasets": datasets,
+        "metrics": metrics,
+        "out": out_folder,
+        "device": device,
+        "size": size,
+        "rounding": rounding,
+        "limit": limit,
+        "batch": batch,
+        "workers": workers,
+        "seed": seed,
+        "reports": reports,
+        "save_images": save_images,
+        "thumbnails": thumbnails,
+    }
+    with reported():
+        with asked():
+            chosen = configuration.load(config, settings, root or (), weights or ())
+        _run(chosen, retry_failed)
+
+
+def _run(config: Config, retry_failed: bool) -> None:
+    from bench import lineup, provenance, result, runner
+    from bench.plan import plan
+    from bench.store import Store
+
+    with asked():
+        chosen_device = _device(config.run.device)
+        reports = result.build_reports(config.run.reports)
+    with Store(config.run.out) as store:
+        with asked(), err.status("reading the data sets"):
+            members = lineup.lineup(config, store.sha256)
+        planned = plan(members, config.run.protocol, chosen_device.type, config.run.seed)
+        manifest = provenance.manifest(planned, config, chosen_device, provenance.command_line())
+        result.keep(store, planned, manifest, config.run.thumbnails)
+        if retry_failed:
+            for key in (key for job in planned.jobs for key in job.score_keys.values()):
+                store.forget_failures(key)
+        trace = runner.Trace()
+        with _bar("pictures/s") as bar:
+            task = bar.add_task("planning", total=None)
+            for step in runner.run(planned, store, config.run, chosen_device, trace):
+                failed = f" [red]{step.failed} failed[/red]" if step.failed else ""
+                bar.update(
+                    task, total=step.total, completed=step.done, description=(step.dataset or "up to date") + failed
+                )
+        if trace.broken:
+            broken = {
+                (column.dataset, column.metric): trace.broken[column.metric]
+                for column in planned.columns
+                if column.metric in trace.broken
+            }
+            planned = _with_missing(planned, broken)
+            result.keep(store, planned, manifest, config.run.thumbnails)
+        with err.status("summing up"):
+            finished = result.load(store)
+            written = result.write(finished, reports)
+    out.print(terminal.render(finished.table))
+    out.print(f"[dim]written to[/dim] {config.run.out}[dim]: {', '.join(path.name for path in written)}[/dim]")
+    if any(terminal.failures(finished.table)):
+        err.print("[red]some pictures failed[/red]; records.csv and report.html name each with its reason")
+        raise typer.Exit(Exit.FAILURES)
+
+
+@app.command(epilog=EPILOG)
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that bench run --out wrote.")],
+    reports: Annotated[str | None, typer.Option(help="Comma-separated; default: those of bench.toml.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write a run's tables and page again from its records and print the table; computes nothing."""
+    from bench import result
+    from bench.store import Store
+
+    with reported():
+        with asked():
+            chosen = configuration.load(config, {"reports": reports})
+            wanted = result.build_reports(chosen.run.reports)
+            store = Store(run_folder, readonly=True)
+        with store:
+            finished = result.load(store)
+            written = result.write(finished, wanted)
+        out.print(terminal.render(finished.table))
+        out.print(f"[dim]written to[/dim] {run_folder}[dim]: {', '.join(path.name for path in written)}[/dim]")
+
+
+@app.command(epilog=EPILOG)
+def score(
+    enhanced: Annotated[Path, typer.Option(help="Folder of pictures to score.", metavar="DIR")],
+    reference: Annotated[
+        Path | None, typer.Option(help="Folder of references, paired by file stem.", metavar="DIR")
+    ] = None,
+    metrics: Annotated[str, typer.Option(help="Comma-separated, or auto: all that apply.")] = "auto",
+    table: Annotated[
+        Path | None, typer.Option("--out", help="Also write image,metric,value,error.", metavar="FILE.csv")
+    ] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+) -> None:
+    """Score any folder of pictures, with or without references."""
+    from bench import scoring
+
+    with reported():
+        with asked():
+            chosen = configuration.load(config, {"device": device, "metrics": metrics})
+            chosen_device = _device(chosen.run.device)
+            scored = scoring.plan_folder(enhanced, reference, chosen)
+        with _bar("pictures/s") as bar:
+            values = list(
+                bar.track(
+                    scoring.score_folder(scored, chosen_device),
+                    total=len(scored.pictures),
+                    description=enhanced.name,
+                )
+            )
+        finished = scoring.tabulate(scored, values)
+        if table is not None:
+            scoring.write_csv(values, table)
+        out.print(terminal.render(finished))
+        if table is not None:
+            out.print(f"[dim]written to[/dim] {table}")
+        if any(terminal.failures(finished)):
+            for record in (record for rows in values for record in rows if record.error):
+                err.print(Text(f"{record.image}: {record.metric}: {record.error}", style="red"))
+            raise typer.Exit(Exit.FAILURES)
+
+
+@app.command(epilog=EPILOG)
+def enhance(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name, or the path of its .py file.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of pictures.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The PNG to write, or a folder for PNGs.")],
+    device: Device = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of methods that sample.")] = None,
+    weights: Weights = None,
+    config: ConfigFile = None,
+) -> None:
+    """Enhance a picture or a folder of pictures, each at its own size, to PNG."""
+    from bench import enhancing
+
+    with reported():
+        with asked():
+            chosen = configuration.load(config, {"device": device, "seed": seed}, weights=weights or ())
+            work = enhancing.pair_up(source, target)
+            chosen_device = _device(chosen.run.device)
+            built = enhancing.build(method, chosen, chosen_device)
+        failed = 0
+        with _bar("pictures/s") as bar:
+            steps = enhancing.enhance_files(built, work, chosen.run.seed, chosen_device)
+            for done in bar.track(steps, total=len(work), description=method):
+                if done.error is not None:
+                    failed += 1
+                    err.print(Text(f"{done.source}: {done.error}", style="red"))
+        out.print(f"{len(work) - failed} of {len(work)} pictures written to {target}")
+        if failed:
+            raise typer.Exit(Exit.FAILURES)
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method with a training recipe.")],
+    dataset: Annotated[str, typer.Option(help="Comma-separated, e.g. lol:our485,folder:DIR.")],
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="For checkpoint, log and weights; default training/METHOD.", metavar="DIR"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.", min=1)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of initialisation and of every draw.")] = None,
+    device: Device = None,
+    root: Roots = None,
+    config: ConfigFile = None,
+) -> None:
+    """Train a method by its recipe; killed and resumed it ends in the same weights as an unbroken training."""
+    with reported(), asked():
+        chosen = configuration.load(config, {"device": device, "seed": seed}, root or ())
+        _train(method, dataset, out_folder or Path("training") / method, steps, resume, chosen)
+
+
+def _train(method: str, datasets: str, folder: Path, steps: int | None, resume: bool, config: Config) -> None:
+    from bench import lineup, plugins, provenance, training
+    from bench.contracts import Adapter
+    from bench.plugins import Spec
+
+    recipe = training.recipe_of(method, plugins.load(Adapter, Spec.parse(method)))
+    sources = [lineup.build_dataset(name, config) for name in datasets.split(",") if name]
+    steps = steps or recipe.steps
+    notes = {"commit": provenance.revision()[0] or "unknown"}
+    with _bar("steps/s") as bar:
+        task = bar.add_task(f"{method}: reading", total=steps)
+        progress = training.train(
+            recipe, sources, folder, steps, config.run.seed, _device(config.run.device), resume, notes=notes
+        )
+        for step in progress:
+            losses = " ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
+            bar.update(task, completed=step.step, description=f"{method}: {losses}")
+    out.print(f"weights: {step.weights}\nlog:     {folder / training.LOG}")
+    out.print(f"use them with --weights {method}={step.weights}")
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="methods|datasets|metrics|reports")],
+) -> None:
+    """Show what there is, one line each."""
+    from bench import listing
+
+    with reported(), asked():
+        header, lines = listing.listing(kind)
+        out.print(terminal.rows(header, lines))
+
+
+@data_app.command()
+def status(root: Roots = None, config: ConfigFile = None) -> None:
+    """Which data sets are on this machine, where each is expected, how to get it."""
+    from bench import listing
+
+    with reported(), asked():
+        header, lines = listing.data_status(configuration.load(config, roots=root or ()))
+        out.print(terminal.rows(header, lines))
+
+
+@weights_app.command(name="status")
+def weights_status(config: ConfigFile = None) -> None:
+    """Each file's place, digest, licence and who needs it."""
+    from bench import listing
+
+    with reported(), asked():
+        header, lines = listing.weights_status(configuration.load(config))
+        out.print(terminal.rows(header, lines))
+        if any(line[2] == "absent" for line in lines):
+            ways = "bench weights fetch, BENCH_PARAMETERS=FOLDER, or [parameters] in bench.toml"
+            out.print(f"Absent files: {ways}. Until then the metrics that need them are empty columns.", markup=False)
+
+
+@weights_app.command()
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Default: every file.")] = None,
+) -> None:
+    """Download files from their publishers into the user's cache; each is checked against its SHA-256."""
+    from bench import listing, parameters
+
+    failed = False
+    with reported():
+        with asked():
+            files = listing.fetchable(names or ())
+        for file in files:
+            try:
+                with err.status(f"fetching {file.name}"):
+                    place = parameters.fetch(file)
+            except parameters.ParameterError as error:
+                failed = True
+                err.print(Text.assemble(("error: ", "bold red"), str(error)))
+            else:
+                out.print(f"{place}  [dim]licence: {file.licence}[/dim]")
+    if failed:
+        raise typer.Exit(Exit.FAILURES)
+
+
+@weights_app.command()
+def verify(config: ConfigFile = None) -> None:
+    """Exit 1 if a file is absent or is not the one that is meant."""
+    from bench import listing
+
+    with reported(), asked():
+        header, lines = listing.weights_status(configuration.load(config))
+        wrong = [line for line in lines if line[2] != "verified"]
+        out.print(terminal.rows(header, wrong) if wrong else f"all {len(lines)} files are there and as published")
+    if wrong:
+        raise typer.Exit(Exit.FAILURES)
+
+
+@app.command()
+def doctor(config: ConfigFile = None) -> None:
+    """Versions, device, parameters and data sets: what a run on this machine can and cannot do."""
+    from bench import listing
+
+    with reported(), asked():
+        for header, lines in listing.doctor(configuration.load(config)):
+            out.print(terminal.rows(header, lines))
+
+
+@app.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        out.print(bench.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the `bench` command."""
+    app()
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what stops a command midway into one clear line and an exit status; a defect of ours keeps its traceback."""
+    from bench.store import StoreError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    except StoreError as error:
+        _stop(str(error), Exit.STOPPED)
+    except KeyboardInterrupt:
+        _stop("interrupted; everything recorded so far is kept, the same command goes on", Exit.INTERRUPTED)
+
+
+@contextmanager
+def asked() -> Iterator[None]:
+    """Around the lines that read the user's words: what they raise is an answer to the user, not a defect."""
+    try:
+        yield
+    except (LookupError, ValueError, OSError, TypeError, ImportError) as error:
+        if os.environ.get("BENCH_DEBUG"):
+            raise
+        _stop(str(error) or repr(error), Exit.USAGE)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a plug-in's warning as a line for the user; those of libraries about themselves stay out of sight."""
+    if category is UserWarning:
+        err.print(Text.assemble(("note: ", "yellow"), str(message)))
+
+
+def _stop(message: str, status: Exit) -> None:
+    for line in message.splitlines():
+        err.print(Text.assemble(("error: ", "bold red"), line))
+    raise typer.Exit(status)
+
+
+def _with_missing(planned: Any, reasons: Mapping[tuple[str, str], str]) -> Any:
+    from dataclasses import replace
+
+    return replace(planned, missing={**planned.missing, **reasons})
+
+
+def _device(name: str) -> Any:
+    """The torch device that a word stands for; raises ValueError where it is not on this machine."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: this machine has no CUDA device that torch {torch.__version__} can use")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    return device
+
+
+class _Speed(ProgressColumn):
+    """Things per second, over the whole run so far."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """The speed, a dash before there is one."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} {self.unit}" if speed else f"- {self.unit}", style="dim")
+
+
+def _bar(unit: str) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=not err.is_terminal,
+    )
+
+
+__all__: Sequence[str] = ("Exit", "app", "main")
+
+if __name__ == "__main__":
+    main()

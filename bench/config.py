@@ -1,0 +1,224 @@
+"""bench.toml and the command line in, one frozen Config out; every misspelt word is named with its place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+import bench
+from bench.contracts import Protocol
+from bench.plugins import Spec, near
+
+FILENAME = "bench.toml"
+
+
+class ConfigError(ValueError):
+    """The user's configuration cannot be used; the text names file, key and way out."""
+
+
+class Section(BaseModel):
+    """A table of bench.toml: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_tuple(value: object) -> object:
+    """Let `metrics = "psnr,ssim"` and `metrics = ["psnr", "ssim"]` mean the same."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, Sequence):
+        return tuple(part for part in value if part != "")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class RunSection(Section):
+    """`[run]`: what `bench run` does when the command line does not say otherwise; each key has its flag."""
+
+    methods: Names = ("input", "gamma", "he", "clahe", "lime", "zero_dce")
+    datasets: Names = ("demo",)
+    metrics: Names = ("auto",)
+    """'auto': all seven standard metrics, where a set has no references the no-reference ones."""
+    reports: Names = ("html", "latex", "markdown", "csv", "records")
+    out: Path = Path("runs/default")
+    device: str = "auto"
+    size: str = "native"
+    rounding: str = "8bit"
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Only the first pictures of each data set; 0 takes all."""
+    batch: Annotated[int, Field(ge=0)] = 0
+    """Pictures per batch; 0 chooses: 1 on a CPU, 8 on a GPU."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Threads that decode ahead of the device."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    save_images: bool = False
+    thumbnails: Annotated[int, Field(ge=0)] = 12
+    """Pictures per data set that report.html shows."""
+
+    @field_validator("methods", "datasets", "metrics")
+    @classmethod
+    def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("must name at least one")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError(f"must be auto, cpu or cuda, not {value!r}")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        if not re.fullmatch(r"native|[1-9]\d{0,4}x[1-9]\d{0,4}", value):
+            raise ValueError(f"must be native or WIDTHxHEIGHT such as 384x384, not {value!r}")
+        return value
+
+    @field_validator("rounding")
+    @classmethod
+    def _rounding(cls, value: str) -> str:
+        if value not in ("8bit", "none"):
+            raise ValueError(f"must be 8bit or none, not {value!r}")
+        return value
+
+    @property
+    def protocol(self) -> Protocol:
+        """How pictures reach the metrics."""
+        return Protocol(size=self.size, rounding=self.rounding)
+
+
+class DatasetSection(Section):
+    """`[datasets.NAME]`: where a data set lies on this machine."""
+
+    root: Path
+
+
+class MethodSection(Section):
+    """`[methods.NAME]`: weights that replace the shipped ones."""
+
+    weights: Path
+
+
+class Config(Section):
+    """Everything a command needs to know from the user."""
+
+    run: RunSection = RunSection()
+    datasets: Mapping[str, DatasetSection] = {}
+    methods: Mapping[str, MethodSection] = {}
+    parameters: Mapping[str, Path] = {}
+    """`[parameters]`: place of a metric's file by its name, before any other place is searched."""
+
+    def root(self, dataset: Spec) -> Path | None:
+        """The data set's folder: from --root or bench.toml, else NAME below a folder of BENCH_DATA, else None."""
+        if dataset.name in self.datasets:
+            return self.datasets[dataset.name].root
+        for folder in os.environ.get("BENCH_DATA", "").split(os.pathsep):
+            if folder and (Path(folder) / dataset.name).is_dir():
+                return Path(folder) / dataset.name
+        return None
+
+    def weights(self, method: Spec) -> Path | None:
+        """The user's weights for a method, None where the shipped ones serve."""
+        return self.methods[method.name].weights if method.name in self.methods else None
+
+
+def find_file() -> Path | None:
+    """The bench.toml in force: in the working folder, else beside the package in a checkout, else none."""
+    for folder in (Path.cwd(), Path(bench.__file__).resolve().parent.parent):
+        if (folder / FILENAME).is_file():
+            return folder / FILENAME
+    return None
+
+
+def load(
+    file: Path | None,
+    run: Mapping[str, object] | None = None,
+    roots: Sequence[str] = (),
+    weights: Sequence[str] = (),
+) -> Config:
+    """Read `file` (or the bench.toml in force, or the defaults) and lay the command line's words over it.
+
+    `run` holds keys of `[run]`, None meaning "not given"; `roots` and `weights` are 'NAME=PATH' words.
+    Raises ConfigError naming the file or flag, the key, and the accepted ones.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{file} does not exist (given by --config)")
+    file = file or find_file()
+    data = _read(file) if file else {}
+    _resolve_paths(data, file.parent if file else Path())
+    _build(data, str(file))  # the file's own mistakes are reported as the file's
+    data.setdefault("run", {}).update({key: value for key, value in (run or {}).items() if value is not None})
+    for word in roots:
+        name, path = _split(word, "--root")
+        data.setdefault("datasets", {})[name] = {"root": path}
+    for word in weights:
+        name, path = _split(word, "--weights")
+        data.setdefault("methods", {})[name] = {"weights": path}
+    return _build(data, "command line")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Paths in bench.toml are relative to its folder; `out` is relative to where the user stands."""
+    for room, key in (("datasets", "root"), ("methods", "weights")):
+        for section in _table(data.get(room)).values():
+            if isinstance(section, dict) and isinstance(section.get(key), str):
+                section[key] = folder / Path(section[key]).expanduser()
+    parameters = _table(data.get("parameters"))
+    for name, path in parameters.items():
+        if isinstance(path, str):
+            parameters[name] = folder / Path(path).expanduser()
+
+
+def _table(value: object) -> dict[str, Any]:
+    """The value where it is a table; a wrong type is left for validation to name."""
+    return value if isinstance(value, dict) else {}
+
+
+def _split(word: str, flag: str) -> tuple[str, Path]:
+    name, equals, path = word.partition("=")
+    if not (name and equals and path):
+        raise ConfigError(f"{flag} {word}: expected NAME=PATH, such as {flag} lol=data/lol")
+    return name, Path(path).expanduser()
+
+
+def _build(data: Mapping[str, Any], place: str) -> Config:
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(place, data, problem) for problem in error.errors())) from error
+
+
+def _explain(place: str, data: Mapping[str, Any], problem: Any) -> str:
+    """One validation problem as a sentence that names place, key and way out."""
+    where = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        section: type[Section] = Config
+        for part in where[:-1]:
+            section = _SECTIONS.get(part, section)
+        accepted = sorted(section.model_fields)
+        table = f"[{'.'.join(where[:-1])}]" if where[:-1] else "the top level"
+        hint = near(where[-1], accepted)
+        listed = "" if "there are" in hint else f" (accepted: {', '.join(accepted)})"
+        return f"{place}: unknown key {where[-1]!r} in {table}{hint}{listed}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{place}: {'.'.join(where)}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
+
+
+_SECTIONS: dict[str, type[Section]] = {"run": RunSection, "datasets": DatasetSection, "methods": MethodSection}

@@ -1,0 +1,187 @@
+"""Config in, the run's plug-ins out, each built and digested; every mistake is found before the first picture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from bench import image, parameters, planes, plugins
+from bench.config import Config
+from bench.contracts import Adapter, Dataset, Metric, Sample
+from bench.plugins import Spec
+
+STANDARD_METRICS = ("psnr", "ssim", "fsim", "lpips", "niqe", "brisque", "sseq")
+"""What `metrics = "auto"` stands for; on sets without references those of them that need none."""
+
+NO_ENHANCEMENT = "input"
+"""The row that every run holds: the pictures as they are."""
+
+Sha256 = Callable[[Iterable[Path]], list[str]]
+Built = TypeVar("Built")
+
+
+class LineupError(ValueError):
+    """One or more words of the user name nothing usable; the text lists them all."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method ready to enhance."""
+
+    name: str
+    adapter: Adapter
+    digest: str
+    """Over its source, its option and the files it depends on."""
+    files: Mapping[str, str]
+    """SHA-256 of those files by name."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set with its samples."""
+
+    name: str
+    dataset: Dataset
+    samples: tuple[Sample, ...]
+    digests: tuple[str, ...]
+    """SHA-256 over each sample's files."""
+    digest: str
+    """Over the data set's source and option; the pictures have their own digests."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric, and where its files are."""
+
+    name: str
+    metric: type[Metric]
+    option: str
+    files: Mapping[str, Path]
+    missing: str | None
+    """Why the metric cannot be computed on this machine, None where it can."""
+    digest: str
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """Everything that takes part in a run."""
+
+    methods: tuple[Method, ...]
+    materials: tuple[Material, ...]
+    measures: tuple[Measure, ...]
+    auto_metrics: bool
+    """Whether the metrics were left to the harness."""
+
+
+def lineup(config: Config, sha256_of: Sha256) -> Lineup:
+    """Build what `[run]` names; raises LineupError with every mistake at once."""
+    problems = _unknown_sections(config)
+
+    def build_all(build: Callable[[str, Config, Sha256], Built], names: Iterable[str]) -> tuple[Built, ...]:
+        built: list[Built] = []
+        for name in dict.fromkeys(names):
+            try:
+                built.append(build(name, config, sha256_of))
+            except (LookupError, ValueError, OSError, TypeError, ImportError, SyntaxError) as error:
+                problems.append(str(error) or repr(error))
+        return tuple(built)
+
+    run = config.run
+    names = run.methods if NO_ENHANCEMENT in run.methods else (NO_ENHANCEMENT, *run.methods)
+    metrics = [name for word in run.metrics for name in (STANDARD_METRICS if word == "auto" else (word,))]
+    made = Lineup(
+        methods=build_all(build_method, names),
+        materials=build_all(_material, run.datasets),
+        measures=build_all(build_measure, metrics),
+        auto_metrics="auto" in run.metrics,
+    )
+    if problems:
+        raise LineupError("\n".join(dict.fromkeys(problems)))
+    return made
+
+
+def build_method(name: str, config: Config, sha256_of: Sha256) -> Method:
+    """Load a method with its weights; raises LookupError, ValueError or OSError naming what is wrong."""
+    spec = Spec.parse(name)
+    adapter_class = plugins.load(Adapter, spec)
+    weights = config.weights(spec)
+    if weights is None and adapter_class.weights_file is not None:
+        weights = Path(inspect.getfile(adapter_class)).parent / "weights" / adapter_class.weights_file
+    adapter = adapter_class(spec.option, weights)
+    digests = sha256_of(adapter.files)
+    return Method(
+        name=name,
+        adapter=adapter,
+        digest=digest_of(plugins.source_digest(adapter_class), spec.option, *digests),
+        files={path.name: digest for path, digest in zip(adapter.files, digests, strict=True)},
+    )
+
+
+def build_dataset(name: str, config: Config) -> Dataset:
+    """Load a data set with its root; whether the root holds it shows when samples are listed."""
+    spec = Spec.parse(name)
+    return plugins.load(Dataset, spec)(spec.option, config.root(spec))
+
+
+def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
+    """Find a metric and its files; a file that is not there is a stated reason, not an error."""
+    spec = Spec.parse(name)
+    metric = plugins.load(Metric, spec)
+    files: dict[str, Path] = {}
+    missing: str | None = None
+    for file in metric.files:
+        try:
+            files[file.name] = parameters.find(file, config.parameters)
+        except parameters.MissingFileError:
+            # Short and without folders of this machine: it ends up in footnotes of published tables.
+            missing = f"needs {file.name}, which is not on this machine (bench weights fetch, or BENCH_PARAMETERS)"
+        except parameters.ParameterError as error:
+            missing = str(error)
+    source = plugins.source_digest(metric), file_digest(planes)
+    return Measure(
+        name=name,
+        metric=metric,
+        option=spec.option,
+        files=files,
+        missing=missing,
+        digest=digest_of(*source, spec.option, *sha256_of(files.values())),
+    )
+
+
+def digest_of(*parts: str) -> str:
+    """One SHA-256 over several texts, unambiguous about where each ends."""
+    return sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+
+def file_digest(module: object) -> str:
+    """SHA-256 of a core module's source."""
+    return sha256(Path(str(getattr(module, "__file__", ""))).read_bytes()).hexdigest()
+
+
+def _material(name: str, config: Config, sha256_of: Sha256) -> Material:
+    dataset = build_dataset(name, config)
+    samples = dataset.samples()
+    samples = samples[: config.run.limit] if config.run.limit else samples
+    return Material(
+        name=name,
+        dataset=dataset,
+        samples=tuple(samples),
+        digests=tuple(digest_of(*sha256_of(sample.files)) for sample in samples),
+        digest=digest_of(plugins.source_digest(type(dataset)), file_digest(image), dataset.option),
+    )
+
+
+def _unknown_sections(config: Config) -> list[str]:
+    """[datasets.NAME] and [methods.NAME] that name no plug-in: a misspelt name would silently do nothing."""
+    rooms = (("datasets", Dataset, config.datasets), ("methods", Adapter, config.methods))
+    return [
+        f"[{table}.{name}]: no such name{plugins.near(name, known)}"
+        for table, kind, sections in rooms
+        for known in [plugins.names(kind)]
+        for name in sections
+        if name not in known
+    ]

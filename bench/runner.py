@@ -1,0 +1,438 @@
+"""Plan in, records out: decode, enhance and score in one pass; one bad picture is an error record, not a crash."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench import image
+from bench.config import RunSection
+from bench.contracts import Adapter, Metric, Pair, Protocol, Sample
+from bench.lineup import Material, Measure, digest_of
+from bench.plan import Job, Plan
+from bench.planes import Planes
+from bench.store import Enhancement, Picture, Score, Store, explained
+
+RANGE_DUST = 1e-4
+"""How far outside [0, 1] a method's floats may lie before it counts as an error; dust is clamped."""
+
+THUMBNAIL_SIDE = 320
+"""Long side in pixels of the pictures in report.html."""
+
+
+class Progress(NamedTuple):
+    """How far the run is, counted in pictures x methods."""
+
+    done: int
+    total: int
+    failed: int
+    dataset: str
+
+
+@dataclass
+class Trace:
+    """What a run did besides its records: where the time went, and metrics that could not be loaded."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By stage, summed over the run."""
+    pictures: int = 0
+    """Pictures x methods worked on."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Why a metric could not be loaded; not recorded, so that the next run tries again."""
+
+    @contextmanager
+    def stage(self, name: str, device: torch.device) -> Iterator[None]:
+        """Time one stage; waits for the device, so that work is charged where it was asked for."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            _synchronise(device)
+            self.seconds[name] += time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A sample ready for the device, or why it cannot be read."""
+
+    index: int
+    """Place of the sample in its data set."""
+    sample: Sample
+    digest: str
+    pair: Pair | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A chunk of a data set and what is still to be computed in it."""
+
+    material: Material
+    chunk: range
+    jobs: tuple[tuple[Job, frozenset[str]], ...]
+    """Jobs with the metrics that at least one picture of the chunk lacks; no metric: only a picture file is missing."""
+
+
+@dataclass
+class Scorer:
+    """The run's metrics, built once."""
+
+    metrics: Mapping[str, Metric]
+    broken: Mapping[str, str]
+    """Why a metric could not be built."""
+
+    @classmethod
+    def build(cls, measures: Sequence[Measure], device: torch.device) -> Scorer:
+        """Load every metric whose files are at hand."""
+        metrics: dict[str, Metric] = {}
+        broken: dict[str, str] = {}
+        for measure in measures:
+            if measure.missing is None:
+                try:
+                    metrics[measure.name] = measure.metric(measure.option, measure.files, device)
+                except (ValueError, OSError, ImportError, RuntimeError) as error:
+                    broken[measure.name] = f"{measure.metric.label} cannot be loaded: {error}"
+        return cls(metrics, broken)
+
+    def score(self, name: str, enhanced: Planes, reference: Planes | None) -> list[float | str]:
+        """A value or a reason per picture; a batch that fails is scored picture by picture."""
+        metric = self.metrics[name]
+        try:
+            values = metric.score(enhanced, reference).tolist()
+        except Exception as error:
+            if len(enhanced.rgb) == 1:
+                return [one_line(error)]
+            return [
+                self.score(name, Planes(one), None if reference is None else Planes(other))[0]
+                for one, other in _singles(enhanced, reference)
+            ]
+        return [_value_or_reason(value, metric) for value in values]
+
+
+def run(plan: Plan, store: Store, settings: RunSection, device: torch.device, trace: Trace) -> Iterator[Progress]:
+    """Compute and record whatever of the plan the store lacks; yields after every batch of every method."""
+    batch = settings.batch or (8 if device.type == "cuda" else 1)
+    tasks = list(_tasks(plan, store, settings, batch))
+    total = sum(len(job.material.samples) for job in plan.jobs)
+    done = total - sum(len(task.chunk) * len(task.jobs) for task in tasks)
+    progress = Progress(done, total, 0, "")
+    yield progress
+    if not tasks:
+        return
+    needed = {name for task in tasks for _, metrics in task.jobs for name in metrics}
+    scorer = Scorer.build([measure for measure in plan.measures if measure.name in needed], device)
+    trace.broken.update(scorer.broken)
+    for job in {id(job.method): job for task in tasks for job, _ in task.jobs}.values():
+        job.method.adapter.to(device)
+    with torch.no_grad(), ThreadPoolExecutor(settings.workers) as pool:
+        for task, decoded in _ahead(pool, tasks, plan.protocol, settings.workers + 1, trace, device):
+            for failed in _work(task, decoded, plan, store, settings, device, trace, scorer):
+                progress = Progress(
+                    progress.done + len(task.chunk), total, progress.failed + failed, task.material.dataset.label
+                )
+                yield progress
+
+
+def enhance(adapter: Adapter, low: Tensor, dataset: str, ids: Sequence[str], seed: int) -> Tensor:
+    """Enhance a batch under the contract: padded, seeded by picture, checked; (N, 3, H, W) in [0, 1] out.
+
+    Raises ValueError naming the method where it returns another shape, NaN, or values outside [0, 1].
+    """
+    # Seeded by the pictures' names: a method that samples gives the same picture in any order and after any resume.
+    torch.manual_seed(int.from_bytes(sha256(f"{seed}:{dataset}:{','.join(ids)}".encode()).digest()[:7], "big"))
+    height, width = low.shape[-2:]
+    padded = image.pad_to_multiple(low.clone(), adapter.pad_multiple)
+    enhanced = adapter.enhance_named(padded, dataset, ids)
+    if not isinstance(enhanced, Tensor) or enhanced.shape != padded.shape:
+        shape = tuple(enhanced.shape) if isinstance(enhanced, Tensor) else type(enhanced).__name__
+        raise ValueError(f"{adapter.label} returned {shape} for a batch of {tuple(padded.shape)}")
+    if not enhanced.is_floating_point():
+        raise ValueError(f"{adapter.label} returned {enhanced.dtype}, expected float32 in [0, 1]")
+    enhanced = enhanced[..., :height, :width].to(low)
+    if not bool(enhanced.isfinite().all()):
+        raise ValueError(f"{adapter.label} returned values that are not finite (NaN or infinity)")
+    low_end, high_end = (float(end) for end in torch.aminmax(enhanced))
+    if low_end < -RANGE_DUST or high_end > 1 + RANGE_DUST:
+        raise ValueError(f"{adapter.label} returned range [{low_end:.4g}, {high_end:.4g}], expected [0, 1]")
+    return enhanced.clamp(0, 1)
+
+
+def decode(material: Material, index: int, protocol: Protocol) -> Decoded:
+    """Read one sample at the protocol's size; a sample that cannot be read carries the reason."""
+    sample, digest = material.samples[index], material.digests[index]
+    try:
+        low, reference = material.dataset.load(sample)
+        if reference is not None and reference.shape != low.shape:
+            raise ValueError(
+                f"reference is {reference.shape[-1]}x{reference.shape[-2]}, picture is {low.shape[-1]}x{low.shape[-2]}"
+            )
+        if protocol.size != "native":
+            low = image.resize(low, protocol.size)
+            reference = None if reference is None else image.resize(reference, protocol.size)
+        return Decoded(index, sample, digest, Pair(low, reference), None)
+    except Exception as error:
+        return Decoded(index, sample, digest, None, one_line(error))
+
+
+def thumbnail_path(dataset: str, method: str, key: str, sample: str) -> str:
+    """Where a small picture for the report lies below the run folder; `key` keeps stale ones apart."""
+    return f"thumbnails/{slug(dataset)}/{slug(method)}-{key[:8]}/{slug(sample)}.webp"
+
+
+def image_path(dataset: str, method: str, sample: str) -> str:
+    """Where --save-images puts an enhanced picture below the run folder."""
+    return f"images/{slug(dataset)}/{slug(method)}/{slug(sample)}.png"
+
+
+def slug(name: str) -> str:
+    """A file name for any text; two texts never share one."""
+    plain = re.sub(r"[^A-Za-z0-9._=+-]", "_", name).strip(".") or "_"
+    return plain[:80] if plain == name and len(name) <= 80 else f"{plain[:80]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _tasks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterator[_Task]:
+    """Chunks of each data set that lack something.
+
+    Chunks are cut from the whole list, not from what is left, so that a resumed run forms the same batches.
+    """
+    pictures = store.pictures()
+    present = {path for path, picture in pictures.items() if (store.folder / path).is_file()}
+    for material in dict.fromkeys(job.material.name for job in plan.jobs):
+        jobs = [job for job in plan.jobs if job.material.name == material]
+        done = {key: store.done(key) for job in jobs for key in job.score_keys.values()}
+        samples, digests = jobs[0].material.samples, jobs[0].material.digests
+        for start in range(0, len(samples), batch):
+            chunk = range(start, min(start + batch, len(samples)))
+            lacking: list[tuple[Job, frozenset[str]]] = []
+            for job in jobs:
+                names = [(samples[index].id, digests[index]) for index in chunk]
+                metrics = frozenset(
+                    metric for metric, key in job.score_keys.items() if any(name not in done[key] for name in names)
+                )
+                files = [
+                    (samples[index].id, digests[index])
+                    for index in chunk
+                    for path, key in _wanted_files(job, settings, index)
+                    if path not in present or (pictures[path].key, pictures[path].digest) != (key, digests[index])
+                ]
+                if metrics or (files and not set(files) <= _failed(store, job)):
+                    lacking.append((job, metrics))
+            if lacking:
+                yield _Task(jobs[0].material, chunk, tuple(lacking))
+
+
+def _failed(store: Store, job: Job) -> set[tuple[str, str]]:
+    """(image, digest) of the pictures recorded as failed under every metric: they have no picture to write."""
+    failures = [store.failed(key) for key in job.score_keys.values()]
+    return set.intersection(*failures) if failures else set()
+
+
+def _wanted_files(job: Job, settings: RunSection, index: int) -> list[tuple[str, str]]:
+    """(path, key) of the picture files that a finished run holds for a job and a sample."""
+    sample, dataset = job.material.samples[index], job.material.name
+    wanted: list[tuple[str, str]] = []
+    if index < settings.thumbnails:
+        wanted.append((thumbnail_path(dataset, job.method.name, job.key, sample.id), job.key))
+    if settings.save_images:
+        wanted.append((image_path(dataset, job.method.name, sample.id), job.key))
+    return wanted
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    tasks: Sequence[_Task],
+    protocol: Protocol,
+    depth: int,
+    trace: Trace,
+    device: torch.device,
+) -> Iterator[tuple[_Task, list[Decoded]]]:
+    """Tasks with their decoded samples, `depth` chunks decoded ahead of the device."""
+    pending: list[tuple[_Task, list[Future[Decoded]]]] = []
+    try:
+        for task in tasks:
+            pending.append((task, [pool.submit(decode, task.material, index, protocol) for index in task.chunk]))
+            if len(pending) > depth:
+                yield _collect(*pending.pop(0), trace, device)
+        while pending:
+            yield _collect(*pending.pop(0), trace, device)
+    finally:
+        for _, futures in pending:
+            for future in futures:
+                future.cancel()
+
+
+def _collect(
+    task: _Task, futures: Sequence[Future[Decoded]], trace: Trace, device: torch.device
+) -> tuple[_Task, list[Decoded]]:
+    with trace.stage("wait for decoding", device):
+        return task, [future.result() for future in futures]
+
+
+def _work(
+    task: _Task,
+    decoded: Sequence[Decoded],
+    plan: Plan,
+    store: Store,
+    settings: RunSection,
+    device: torch.device,
+    trace: Trace,
+    scorer: Scorer,
+) -> Iterator[int]:
+    """Enhance and score a chunk with each of its jobs; commits once per job, yields how many pictures failed."""
+    groups = [
+        (
+            group,
+            torch.stack([one.pair.low for one in group if one.pair]).to(device),
+            _reference_planes(group, device),
+        )
+        for group in _same_size(decoded)
+    ]
+    unreadable = [one for one in decoded if one.pair is None]
+    for job, metrics in task.jobs:
+        scores = [_failure(job, one, metric, one.error or "") for one in unreadable for metric in sorted(metrics)]
+        pictures: list[Picture] = []
+        enhancements: list[Enhancement] = []
+        failed = {one.sample.id for one in unreadable}
+        for group, low, reference in groups:
+            start = time.perf_counter()
+            with trace.stage(f"enhance: {job.method.name}", device):
+                enhanced, errors = _enhance_each(job, group, low, settings.seed)
+            seconds = (time.perf_counter() - start) / len(group)
+            for position, error in errors.items():
+                failed.add(group[position].sample.id)
+                scores += [_failure(job, group[position], metric, error) for metric in sorted(metrics)]
+            good = [position for position in range(len(group)) if position not in errors]
+            if not good:
+                continue
+            kept = [group[position] for position in good]
+            final = enhanced[good]
+            if plan.protocol.rounding == "8bit":
+                final = image.round_8bit(final)
+            planes = Planes(final)
+            matching = reference if len(good) == len(group) or reference is None else Planes(reference.rgb[good])
+            for metric in (name for name in job.score_keys if name in metrics and name in scorer.metrics):
+                start = time.perf_counter()
+                with trace.stage(f"score: {metric}", device):
+                    values = scorer.score(metric, planes, matching)
+                share = (time.perf_counter() - start) / len(kept)
+                for one, value in zip(kept, values, strict=True):
+                    if isinstance(value, str):
+                        failed.add(one.sample.id)
+                        scores.append(_failure(job, one, metric, value))
+                    else:
+                        key = job.score_keys[metric]
+                        scores.append(Score(key, one.sample.id, one.digest, value, None, share))
+            with trace.stage("write pictures", device):
+                for one, picture in zip(kept, final, strict=True):
+                    pictures += _write_pictures(job, one, picture, plan.protocol, store, settings)
+            width, height = int(low.shape[-1]), int(low.shape[-2])
+            enhancements += [Enhancement(job.key, one.sample.id, one.digest, width, height, seconds) for one in kept]
+        with trace.stage("store", device):
+            store.add(scores, pictures, enhancements)
+        trace.pictures += len(decoded)
+        yield len(failed)
+
+
+def _enhance_each(job: Job, group: Sequence[Decoded], low: Tensor, seed: int) -> tuple[Tensor, dict[int, str]]:
+    """Enhance a batch; where it fails, each picture alone, so that one bad picture costs only itself."""
+    adapter, ids = job.method.adapter, [one.sample.id for one in group]
+    try:
+        return enhance(adapter, low, job.material.name, ids, seed), {}
+    except Exception as error:
+        if len(group) == 1:
+            return low, {0: one_line(error)}
+    results = [_enhance_each(job, [one], low[index : index + 1], seed) for index, one in enumerate(group)]
+    errors = {index: error for index, (_, failed) in enumerate(results) for error in failed.values()}
+    return torch.cat([picture for picture, _ in results]), errors
+
+
+def _write_pictures(
+    job: Job, one: Decoded, picture: Tensor, protocol: Protocol, store: Store, settings: RunSection
+) -> list[Picture]:
+    """Thumbnail and, if wanted, PNG of an enhanced picture; once per sample also thumbnails of low and reference."""
+    written: list[Picture] = []
+    with explained(store.folder):
+        for path, key in _wanted_files(job, settings, one.index):
+            _write(store.folder / path, picture)
+            written.append(Picture(path, key, one.digest))
+        if one.index < settings.thumbnails and one.pair is not None:
+            views = view_paths(job, one.index, protocol)
+            for name, view in (("low", one.pair.low), ("reference", one.pair.reference)):
+                if view is not None and not (store.folder / views[name]).is_file():
+                    _write(store.folder / views[name], view)
+    return written
+
+
+def view_paths(job: Job, index: int, protocol: Protocol) -> dict[str, str]:
+    """Paths of a sample's thumbnails by 'low', 'reference' and the method's name."""
+    dataset, sample = job.material.name, job.material.samples[index].id
+    # Low and reference pictures depend on the data set, the sample's files and the size alone.
+    key = digest_of(job.material.digest, job.material.digests[index], protocol.size)
+    views = {name: thumbnail_path(dataset, name, key, sample) for name in ("low", "reference")}
+    return {**views, job.method.name: thumbnail_path(dataset, job.method.name, job.key, sample)}
+
+
+def _write(path: Path, picture: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        image.write_png(path, picture)
+    else:
+        _write_bytes(path, image.thumbnail(picture, THUMBNAIL_SIDE))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _same_size(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
+    """Readable samples grouped by size, in order of first appearance."""
+    groups: dict[tuple[int, ...], list[Decoded]] = {}
+    for one in decoded:
+        if one.pair is not None:
+            groups.setdefault((*one.pair.low.shape, one.pair.reference is not None), []).append(one)
+    return list(groups.values())
+
+
+def _reference_planes(group: Sequence[Decoded], device: torch.device) -> Planes | None:
+    """The group's references with their derived planes, shared by all methods of the chunk."""
+    references = [one.pair.reference for one in group if one.pair is not None and one.pair.reference is not None]
+    return Planes(torch.stack(references).to(device)) if references else None
+
+
+def _singles(enhanced: Planes, reference: Planes | None) -> Iterator[tuple[Tensor, Tensor]]:
+    other = enhanced if reference is None else reference
+    for index in range(len(enhanced.rgb)):
+        yield enhanced.rgb[index : index + 1], other.rgb[index : index + 1]
+
+
+def _failure(job: Job, one: Decoded, metric: str, error: str) -> Score:
+    return Score(job.score_keys[metric], one.sample.id, one.digest, None, error or "unknown error", None)
+
+
+def _value_or_reason(value: float, metric: Metric) -> float | str:
+    return f"{metric.label} is undefined for this picture" if value != value else value
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, in one line; the kind of error is named where the text alone would not be understood."""
+    text = " ".join(str(error).split())
+    known = isinstance(error, (ValueError, OSError))
+    return text if text and known else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

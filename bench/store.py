@@ -1,0 +1,261 @@
+"""One SQLite file per run folder: every record committed as it comes, so that a killed run loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+FILENAME = "records.sqlite"
+LOCKNAME = "run.lock"
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS scores (
+    key TEXT PRIMARY KEY, method TEXT NOT NULL, dataset TEXT NOT NULL, protocol TEXT NOT NULL, metric TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT NOT NULL REFERENCES scores, image TEXT NOT NULL, digest TEXT NOT NULL,
+    value REAL, error TEXT, seconds REAL,
+    PRIMARY KEY (key, image, digest), CHECK ((value IS NULL) <> (error IS NULL))) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pictures (
+    path TEXT PRIMARY KEY, key TEXT NOT NULL, digest TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS enhancements (
+    key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (key, image, digest)) WITHOUT ROWID;
+"""
+
+
+class StoreError(RuntimeError):
+    """The run folder cannot be used or written; what was recorded stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One record as it is stored; `key` says method, data set, protocol and metric with all their digests."""
+
+    key: str
+    image: str
+    digest: str
+    """SHA-256 over the sample's files."""
+    value: float | None
+    error: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file written below the run folder, and what it shows."""
+
+    path: str
+    """Relative to the run folder."""
+    key: str
+    """The job's enhancement key."""
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enhancement:
+    """How long a method took for a picture."""
+
+    key: str
+    image: str
+    digest: str
+    width: int
+    height: int
+    seconds: float
+
+
+class Store:
+    """The records of a run folder; opened for writing by one run at a time, for reading by any number."""
+
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+        """Open or make the folder's store.
+
+        Raises FileNotFoundError where there is no run to read, StoreError where another run is at work, the file is
+        not a store, or there is no room.
+        """
+        self.folder = folder
+        self._lock: IO[str] | None = None
+        file = folder / FILENAME
+        if readonly and not file.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no run ({FILENAME} is not there); `bench run --out {folder}` makes one"
+            )
+        with explained(folder):
+            if not readonly:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = _lock(folder / LOCKNAME)
+            uri = f"{file.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            try:
+                self._prepare(readonly=readonly)
+            except sqlite3.Error:
+                self.close()
+                raise
+
+    def _prepare(self, *, readonly: bool) -> None:
+        if not readonly:
+            # WAL with NORMAL: a killed process loses nothing; a power cut may lose the last batches.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.executescript(SCHEMA)
+        self._connection.execute("SELECT count(*) FROM notes").fetchone()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let the next run in."""
+        self._connection.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep a JSON value under a name (the plan, the manifest)."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
+
+    def noted(self, name: str) -> Any:
+        """The JSON value kept under a name, None where there is none."""
+        row = self._connection.execute("SELECT json FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def sha256(self, paths: Iterable[Path]) -> list[str]:
+        """SHA-256 of files; a file of known size and time of change is not read again."""
+        found: list[str] = []
+        fresh: list[tuple[str, int, int, str]] = []
+        for path in paths:
+            stat = path.stat()
+            place = str(path.resolve())
+            row = self._connection.execute(
+                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+                (place, stat.st_size, stat.st_mtime_ns),
+            ).fetchone()
+            if row is None:
+                with path.open("rb") as stream:
+                    row = (_digest(stream),)
+                fresh.append((place, stat.st_size, stat.st_mtime_ns, row[0]))
+            found.append(row[0])
+        if fresh:
+            with self._transaction():
+                self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", fresh)
+        return found
+
+    def declare(self, scores: Iterable[tuple[str, str, str, str, str]]) -> None:
+        """Say in plain words what score keys stand for: (key, method, dataset, protocol, metric)."""
+        with self._transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)", scores)
+
+    def add(
+        self, scores: Iterable[Score], pictures: Iterable[Picture] = (), enhancements: Iterable[Enhancement] = ()
+    ) -> None:
+        """Record a batch as a whole; what is already recorded stays as it is."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, image, digest) DO NOTHING",
+                [(s.key, s.image, s.digest, s.value, s.error, s.seconds) for s in scores],
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", [(p.path, p.key, p.digest) for p in pictures]
+            )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO enhancements VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.key, e.image, e.digest, e.width, e.height, e.seconds) for e in enhancements],
+            )
+
+    def forget_failures(self, key: str) -> None:
+        """Drop a score key's errors, so that they are tried again."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM records WHERE key = ? AND error IS NOT NULL", (key,))
+
+    def done(self, key: str) -> set[tuple[str, str]]:
+        """(image, digest) of everything recorded under a score key."""
+        return set(self._connection.execute("SELECT image, digest FROM records WHERE key = ?", (key,)))
+
+    def failed(self, key: str) -> set[tuple[str, str]]:
+        """(image, digest) of everything recorded as an error under a score key."""
+        rows = self._connection.execute("SELECT image, digest FROM records WHERE key = ? AND error IS NOT NULL", (key,))
+        return set(rows)
+
+    def scores(self, key: str) -> dict[tuple[str, str], Score]:
+        """Records of a score key by (image, digest)."""
+        rows = self._connection.execute("SELECT * FROM records WHERE key = ?", (key,))
+        return {(row[1], row[2]): Score(*row) for row in rows}
+
+    def pictures(self) -> dict[str, Picture]:
+        """Every picture written below the folder, by its path."""
+        return {row[0]: Picture(*row) for row in self._connection.execute("SELECT * FROM pictures")}
+
+    def seconds(self, key: str) -> list[float]:
+        """Enhancement times of a job, one per picture."""
+        return [row[0] for row in self._connection.execute("SELECT seconds FROM enhancements WHERE key = ?", (key,))]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with explained(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Say in the user's words why a run folder could not be written."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreError(_full(folder)) from error
+        raise StoreError(f"{folder / FILENAME}: {error}; is it a file of another program?") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(_full(folder)) from error
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def _full(folder: Path) -> str:
+    return f"no space left for {folder}; everything recorded so far is kept: make room and give the same command again"
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the folder for this process; the kernel lets go of it when the process ends, however it ends."""
+    stream = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.seek(0)
+        owner = stream.read().strip() or "unknown"
+        stream.close()
+        raise StoreError(f"{path.parent} is in use by another run (process {owner}); give another --out") from error
+    stream.truncate(0)
+    stream.write(str(os.getpid()))
+    stream.flush()
+    return stream
+
+
+def _digest(stream: IO[bytes]) -> str:
+    digest = sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

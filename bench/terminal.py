@@ -1,0 +1,88 @@
+"""Table in, terminal text out: one table per data set, as wide as the terminal, with the reasons below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bench.contracts import Cell, Column, Table
+
+ARROWS = {True: "↑", False: "↓"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that does not fold tables into 80 columns when its output goes to a file."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=160)
+
+
+def render(table: Table) -> RenderableType:
+    """Every data set's table, best values bold, and below them what is missing and why."""
+    parts: list[RenderableType] = []
+    notes: dict[str, str] = {}
+    marks: set[str] = set()
+    for dataset, columns in table.datasets():
+        parts += [_grid(table, columns, notes, marks), Text()]
+        del dataset
+    legend = [
+        text
+        for mark, text in (
+            ("best", "bold: best, separated from every other method (paired Wilcoxon test, Holm, 5 %)"),
+            ("tie", "≈: best, or not separated from the best"),
+        )
+        if mark in marks
+    ]
+    if legend:
+        parts.append(Text("; ".join(legend), style="dim"))
+    parts += [Text.assemble((f"{sign} ", "bold"), (reason, "yellow")) for reason, sign in notes.items()]
+    return Group(*parts)
+
+
+def rows(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Grid:
+    """A plain table of texts."""
+    grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for index, name in enumerate(header):
+        grid.add_column(name, no_wrap=index == 0, overflow="fold")
+    for line in lines:
+        grid.add_row(*(Text(text) for text in line))
+    return grid
+
+
+def _grid(table: Table, columns: Sequence[Column], notes: dict[str, str], marks: set[str]) -> Grid:
+    first = columns[0]
+    title = Text.assemble((first.dataset_label, "bold"), f"  {first.protocol}")
+    grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", title=title, title_justify="left", title_style="")
+    grid.add_column("method")
+    for column in columns:
+        unit = f" {column.unit}" if column.unit else ""
+        header = f"{column.metric_label}{unit} {ARROWS[column.higher_is_better]}"
+        grid.add_column(header, justify="right", no_wrap=True)
+    grid.add_column("n", justify="right", style="dim")
+    grid.add_column("failed", justify="right")
+    for row in table.rows:
+        cells = [table.cell(row, column) for column in columns]
+        marks.update(cell.mark for cell in cells)
+        texts = [_cell(cell, column, notes) for cell, column in zip(cells, columns, strict=True)]
+        counts = sorted({cell.n for cell in cells if cell.mean is not None}) or [0]
+        failed = max(cell.failed for cell in cells)
+        n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+        grid.add_row(Text(row.label), *texts, n, Text(str(failed), style="red bold" if failed else "dim"))
+    return grid
+
+
+def _cell(cell: Cell, column: Column, notes: dict[str, str]) -> Text:
+    sign = "" if cell.reason is None else notes.setdefault(cell.reason, f"[{len(notes) + 1}]")
+    if cell.mean is None:
+        return Text.assemble("- ", (sign, "yellow"))
+    value = f"{cell.mean:.{column.decimals}f}"
+    mark = {"tie": "≈"}.get(cell.mark, "")
+    return Text.assemble(mark, (value, "bold" if cell.mark else ""), (f" {sign}" if sign else "", "yellow"))
+
+
+def failures(table: Table) -> Iterator[Cell]:
+    """Cells in which pictures failed."""
+    return (cell for cell in table.cells.values() if cell.failed)

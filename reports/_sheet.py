@@ -1,0 +1,274 @@
+"""A result cut into sheets, one data set under one protocol each, with formatted numbers and lettered notes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.contracts import Cell, Column, MethodRow, Record, Result
+
+DASH = "–"
+"""Stands where a number is missing; a note says why."""
+TIE = "≈"
+BEST_MEANS = (
+    "best mean, separated from every other method by a paired Wilcoxon signed-rank test "
+    "(two-sided, Holm-corrected over the methods, α = 0.05)"
+)
+TIE_MEANS = "best mean, or not separated from it by that test"
+INTERVAL_MEANS = "95 % BCa bootstrap interval of the mean over pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cell as it is printed."""
+
+    row: MethodRow
+    column: Column
+    cell: Cell
+    mean: str
+    """The mean with the metric's decimals, '' where there is none."""
+    interval: tuple[str, str] | None
+    note: str
+    """Letter of the note that explains the cell, '' where nothing needs explaining."""
+    remark: str
+    """Text of that note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A method's printed cells."""
+
+    row: MethodRow
+    title: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One printed table."""
+
+    slug: str
+    """Unique and safe in ids and labels, e.g. 'lol-native-8bit'."""
+    dataset: str
+    title: str
+    protocol: str
+    pictures: int
+    n: int
+    """How many values the mean of a cell without a note stands on."""
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[tuple[str, str], ...]
+    """Letter and text, in order of appearance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One picture that one method has no value for, with the metrics concerned."""
+
+    dataset: str
+    protocol: str
+    image: str
+    method: str
+    metrics: tuple[str, ...]
+    reason: str
+
+
+def sheets(result: Result) -> list[Sheet]:
+    """The table cut by data set and protocol, in table order."""
+    table = result.table
+    pictures: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for record in result.records:
+        pictures[record.dataset, record.protocol].add(record.image)
+    titles = method_titles(table.rows)
+    found, slugs = [], Counter[str]()
+    for dataset, of_dataset in table.datasets():
+        for protocol in dict.fromkeys(column.protocol for column in of_dataset):
+            columns = tuple(column for column in of_dataset if column.protocol == protocol)
+            cells = [table.cell(row, column) for row in table.rows for column in columns]
+            counted = max((cell.n + cell.failed + cell.infinite for cell in cells), default=0)
+            usual = max((cell.n for cell in cells), default=0)
+            letters: dict[str, str] = {}
+            lines = []
+            for row in table.rows:
+                entries = tuple(_entry(row, column, table.cell(row, column), usual, letters) for column in columns)
+                lines.append(Line(row, titles[row.method], entries))
+            slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset}-{protocol}".lower()).strip("-") or "data"
+            slugs[slug] += 1
+            found.append(
+                Sheet(
+                    slug=slug if slugs[slug] == 1 else f"{slug}-{slugs[slug]}",
+                    dataset=dataset,
+                    title=columns[0].dataset_label,
+                    protocol=protocol,
+                    pictures=max(len(pictures[dataset, protocol]), counted),
+                    n=usual,
+                    columns=columns,
+                    lines=tuple(lines),
+                    notes=tuple((letter, text) for text, letter in letters.items()),
+                )
+            )
+    return found
+
+
+def _entry(row: MethodRow, column: Column, cell: Cell, usual: int, letters: dict[str, str]) -> Entry:
+    remark = ""
+    if cell.mean is None:
+        remark = cell.reason or "no value, and no reason was stored"
+        if cell.failed:
+            remark = f"failed on all {cell.failed} pictures: {remark}"
+    elif cell.reason or cell.n != usual:
+        remark = "; ".join(part for part in (f"n = {cell.n}", one_line(cell.reason or "")) if part)
+    remark = one_line(remark)
+    note = letters.setdefault(remark, _letter(len(letters))) if remark else ""
+    known = cell.mean is not None and cell.ci_low is not None and cell.ci_high is not None
+    return Entry(
+        row=row,
+        column=column,
+        cell=cell,
+        mean=number(cell.mean, column.decimals),
+        interval=(number(cell.ci_low, column.decimals), number(cell.ci_high, column.decimals)) if known else None,
+        note=note,
+        remark=remark,
+    )
+
+
+def _letter(index: int) -> str:
+    """a, b … z, aa, ab …"""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Fixed decimals, no negative zero, '' for None."""
+    if value is None:
+        return ""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def arrow(column: Column) -> str:
+    """Where better values lie."""
+    return "↑" if column.higher_is_better else "↓"
+
+
+def method_titles(rows: Sequence[MethodRow]) -> dict[str, str]:
+    """Label of each method; methods that share a label are told apart by what the user wrote."""
+    shared = Counter(row.label for row in rows)
+    return {
+        row.method: row.label if shared[row.label] == 1 or row.label == row.method else f"{row.label} ({row.method})"
+        for row in rows
+    }
+
+
+def protocol_in_words(protocol: str) -> str:
+    """'native-8bit' as a sentence's part; a name of another form is returned as it is."""
+    size, _, rounding = protocol.rpartition("-")
+    sizes = "native size" if size == "native" else f"resized to {size} pixels (Pillow bicubic) before enhancement"
+    values = {"8bit": "scored as a saved 8-bit PNG holds them", "none": "scored as the method's unrounded floats"}
+    if rounding not in values or not re.fullmatch(r"native|\d+x\d+", size):
+        return protocol
+    return f"pictures at {sizes}, {values[rounding]}" if size == "native" else f"pictures {sizes}, {values[rounding]}"
+
+
+def definitions(columns: Sequence[Column]) -> list[Column]:
+    """One column for each metric and definition, in order of appearance."""
+    return list({(column.metric, column.definition): column for column in reversed(columns)}.values())[::-1]
+
+
+def failures(result: Result) -> list[Failure]:
+    """Every picture without value, metrics that failed for one reason taken together, in table order."""
+    grouped: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
+    for record in in_table_order(result):
+        if record.error is not None or record.value is None or record.value != record.value:
+            reason = one_line(record.error or ("the value is not a number" if record.value is not None else "no value"))
+            grouped[record.dataset, record.protocol, record.method, record.image, reason].append(record.metric)
+    return [
+        Failure(dataset, protocol, image, method, tuple(metrics), reason)
+        for (dataset, protocol, method, image, reason), metrics in grouped.items()
+    ]
+
+
+def in_table_order(result: Result) -> list[Record]:
+    """Records by data set, protocol, method and metric as the table has them, then by picture in natural order."""
+    columns = {(one.dataset, one.protocol, one.metric): place for place, one in enumerate(result.table.columns)}
+    sets: dict[tuple[str, str], int] = {}
+    for column in result.table.columns:
+        sets.setdefault((column.dataset, column.protocol), len(sets))
+    methods = {row.method: place for place, row in enumerate(result.table.rows)}
+
+    def place(record: Record) -> tuple[Any, ...]:
+        return (
+            sets.get((record.dataset, record.protocol), len(sets)),
+            record.dataset,
+            record.protocol,
+            methods.get(record.method, len(methods)),
+            record.method,
+            columns.get((record.dataset, record.protocol, record.metric), len(columns)),
+            record.metric,
+            natural(record.image),
+        )
+
+    return sorted(result.records, key=place)
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sort key that puts '9' before '10'."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)], name
+
+
+def one_line(text: str) -> str:
+    """Line breaks and other runs of white space as single spaces, so that an error stays in its row."""
+    return " ".join(text.split())
+
+
+def printable(text: str) -> str:
+    """Text that every UTF-8 file may hold: a file name's broken bytes and control characters become U+FFFD."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def plain(value: float | None) -> str:
+    """A value at full precision: the shortest text that reads back as the same float; '' for None."""
+    return "" if value is None else repr(float(value))
+
+
+def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the manifest says about the run in single values, named for readers; absent keys are left out."""
+    commit = str(manifest.get("commit") or "")[:12]
+    if commit and manifest.get("dirty"):
+        commit += " with uncommitted changes"
+    named = [("version", _text(manifest.get("version"))), ("commit", commit)]
+    named.append(("created", _text(manifest.get("created")).replace("T", " ").replace("+00:00", " UTC")))
+    protocol = manifest.get("protocol")
+    named.append(
+        ("protocol", _text(protocol["name"] if isinstance(protocol, Mapping) and "name" in protocol else protocol))
+    )
+    keys = {"device": "device", "seed": "seed"}
+    keys |= {"PyTorch": "torch", "Python": "python", "command": "command"}
+    named += [(name, _text(manifest[key])) for name, key in keys.items() if key in manifest]
+    return [(name, one_line(text)) for name, text in named if text]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(value[key])}" for key in value)
+    if isinstance(value, (list, tuple)):
+        return " ".join(_text(each) for each in value)
+    return str(value)
+
+
+def manifest_json(manifest: Mapping[str, Any]) -> str:
+    """The manifest as indented JSON with sorted keys."""
+    return json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False, default=str)
