@@ -152,6 +152,10 @@ class Metric(ABC):
     """Paper and code the definition follows."""
     files: ClassVar[tuple[ParameterFile, ...]] = ()
     """Files the metric cannot do without."""
+    options: ClassVar[Mapping[str, str]] = {}
+    """What may follow the colon, each with its meaning; empty where nothing may."""
+    undefined: ClassVar[str] = ""
+    """When the metric has no value for a picture (it scores NaN then), in words for the table's footnote."""
 
     def __init__(self, option: str, files: Mapping[str, Path], device: torch.device) -> None:
         """Load what scoring needs. `files` maps each ParameterFile's name to its verified place."""

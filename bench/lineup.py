@@ -17,6 +17,9 @@ from bench.plugins import Spec
 STANDARD_METRICS = ("psnr", "ssim", "fsim", "lpips", "niqe", "brisque", "sseq")
 """What `metrics = "auto"` stands for; on sets without references those of them that need none."""
 
+REFIT = "_refit"
+"""Ending of a metric's second form, scored with parameters that this project fitted and ships."""
+
 NO_ENHANCEMENT = "input"
 """The row that every run holds: the pictures as they are."""
 
@@ -92,16 +95,33 @@ def lineup(config: Config, sha256_of: Sha256) -> Lineup:
 
     run = config.run
     names = run.methods if NO_ENHANCEMENT in run.methods else (NO_ENHANCEMENT, *run.methods)
-    metrics = [name for word in run.metrics for name in (STANDARD_METRICS if word == "auto" else (word,))]
     made = Lineup(
         methods=build_all(build_method, names),
         materials=build_all(_material, run.datasets),
-        measures=build_all(build_measure, metrics),
+        measures=build_all(build_measure, metric_names(config)),
         auto_metrics="auto" in run.metrics,
     )
     if problems:
         raise LineupError("\n".join(dict.fromkeys(problems)))
     return made
+
+
+def metric_names(config: Config) -> list[str]:
+    """The metrics of `[run]`, with what 'auto' stands for on this machine.
+
+    A standard metric whose files are absent gives way to the set that this project fitted, where there is one; that is
+    a metric of its own name (`niqe_refit`), so the two never share a column.
+    """
+    known = plugins.names(Metric)
+
+    def standard(name: str) -> str:
+        files = plugins.load(Metric, Spec.parse(name)).files
+        absent = any(row.place is None for row in parameters.status(files, config.parameters))
+        return f"{name}{REFIT}" if absent and f"{name}{REFIT}" in known else name
+
+    return [
+        name for word in config.run.metrics for name in (map(standard, STANDARD_METRICS) if word == "auto" else (word,))
+    ]
 
 
 def build_method(name: str, config: Config, sha256_of: Sha256) -> Method:
@@ -131,6 +151,8 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
     """Find a metric and its files; a file that is not there is a stated reason, not an error."""
     spec = Spec.parse(name)
     metric = plugins.load(Metric, spec)
+    if spec.option and not metric.options:
+        raise ValueError(f"{name}: the metric {spec.name!r} takes no option; variants are metrics of their own")
     files: dict[str, Path] = {}
     missing: str | None = None
     for file in metric.files:
@@ -141,7 +163,10 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
             missing = f"needs {file.name}, which is not on this machine (bench weights fetch, or BENCH_PARAMETERS)"
         except parameters.ParameterError as error:
             missing = str(error)
-    source = plugins.source_digest(metric), file_digest(planes)
+    # Parameters that this project fitted lie beside the metric and decide its values as much as its source does.
+    shipped = Path(inspect.getfile(metric)).parent / "weights" / f"{spec.name}.safetensors"
+    fitted = sha256_of([shipped]) if shipped.is_file() else []
+    source = plugins.source_digest(metric), file_digest(planes), *fitted
     return Measure(
         name=name,
         metric=metric,

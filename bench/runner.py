@@ -423,7 +423,9 @@ def _failure(job: Job, one: Decoded, metric: str, error: str) -> Score:
 
 
 def _value_or_reason(value: float, metric: Metric) -> float | str:
-    return f"{metric.label} is undefined for this picture" if value != value else value
+    if value == value:
+        return value
+    return f"{metric.label} is undefined for this picture" + (f": {metric.undefined}" if metric.undefined else "")
 
 
 def one_line(error: Exception) -> str:

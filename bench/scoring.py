@@ -12,7 +12,7 @@ import torch
 from bench import image, summary
 from bench.config import Config
 from bench.contracts import Column, MethodRow, Record, Table
-from bench.lineup import STANDARD_METRICS, Measure, build_measure
+from bench.lineup import Measure, build_measure, metric_names
 from bench.planes import Planes
 from bench.provenance import sha256_of_files
 from bench.runner import Scorer, one_line
@@ -45,8 +45,7 @@ def plan_folder(enhanced: Path, reference: Path | None, config: Config) -> Folde
         alone += [f"{path} has no picture in {enhanced}" for stem, path in references.items() if stem not in pictures]
         if alone:
             raise ValueError("\n".join(alone))
-    names = [name for word in config.run.metrics for name in (STANDARD_METRICS if word == "auto" else (word,))]
-    measures = [build_measure(name, config, sha256_of_files) for name in dict.fromkeys(names)]
+    measures = [build_measure(name, config, sha256_of_files) for name in dict.fromkeys(metric_names(config))]
     if "auto" in config.run.metrics and reference is None:
         measures = [measure for measure in measures if not measure.metric.needs_reference]
     unusable = [measure.metric.label for measure in measures if measure.metric.needs_reference and reference is None]

@@ -27,7 +27,13 @@ class Row(NamedTuple):
 def rows(metric: str) -> list[Row]:
     with VALUES.open(encoding="utf-8", newline="") as file:
         return [
-            Row(row["variant"], row["image"], row["reference_image"], float(row["value"]), float(row["relative_tolerance"]))
+            Row(
+                row["variant"],
+                row["image"],
+                row["reference_image"],
+                float(row["value"]),
+                float(row["relative_tolerance"]),
+            )
             for row in csv.DictReader(file)
             if row["metric"] == metric
         ]

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from _pictures import darkened, from_8bit, grey, photographs, picture, rows
 
 from bench.metrics import _phase_congruency as pc
 from bench.metrics.fsim import FSIM
 from bench.metrics.fsimc import FSIMc
 from bench.planes import Planes
-from tests._pictures import darkened, from_8bit, grey, photographs, picture, rows
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def test_fsim_ignores_colour_and_fsimc_does_not() -> None:
     photograph = photographs()[0].astype(float)
     # Red and blue move against each other so that .299 R + .114 B stays: the luma is the same within rounding.
     shifted = photograph * 0.5 + 60
-    other = shifted + [11.4, 0, -29.9]
+    other = shifted + np.array([11.4, 0, -29.9])
     one, two = (Planes(torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255) for p in (shifted, other))
     assert FSIM("", {}, CPU).score(one, two).item() == pytest.approx(1, abs=1e-5)
     assert FSIMc("", {}, CPU).score(one, two).item() < 0.999

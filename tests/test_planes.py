@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from _pictures import from_8bit
 
 from bench.planes import Planes
-from tests._pictures import from_8bit
 
 
 def test_every_8bit_value_comes_back_as_a_whole_number(device: torch.device) -> None:

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from _pictures import darkened, from_8bit, grey, photographs, picture
 from skimage.metrics import peak_signal_noise_ratio
 
 from bench.metrics.psnr import PSNR
 from bench.metrics.psnr_gtmean import PSNRGTMean
 from bench.metrics.psnr_y import PSNRY
-from tests._pictures import darkened, from_8bit, grey, photographs, picture
 
 CPU = torch.device("cpu")
 

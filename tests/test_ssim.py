@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from _pictures import darkened, from_8bit, grey, photographs, picture, rows
 from skimage.metrics import structural_similarity
 
 from bench.metrics.ssim import SSIM
 from bench.metrics.ssim_gray import SSIMGray
 from bench.metrics.ssim_y import SSIMY
-from tests._pictures import darkened, from_8bit, grey, photographs, picture, rows
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,76 @@
+"""Separable filters, window tests, halving as MATLAB does them; float64, batched, on any device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+# MATLAB's imresize(x, 0.5): Keys' cubic (a = -0.5), stretched by two against aliasing; inputs 2k-3 .. 2k+4 of output k.
+HALVING_TAPS = tuple(tap / 256 for tap in (-3, -9, 29, 111, 111, 29, -9, -3))
+
+
+def gaussian_taps(radius: int, sigma: float) -> tuple[float, ...]:
+    """A sampled Gaussian of 2 * radius + 1 taps with sum 1."""
+    taps = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in range(-radius, radius + 1)]
+    return tuple(tap / math.fsum(taps) for tap in taps)
+
+
+def correlate(planes: Tensor, taps: Sequence[float], dim: int, stride: int = 1) -> Tensor:
+    """Correlation along the rows (dim -1) or down the columns (dim -2), only where the window lies inside."""
+    # Sums of shifted views: as few passes as taps, and float64 convolutions of torch are many times slower.
+    length = (planes.shape[dim] - len(taps)) // stride + 1
+    total: Tensor | None = None
+    for offset, tap in enumerate(taps):
+        if tap == 0:
+            continue
+        shifted = planes.narrow(dim, offset, stride * (length - 1) + 1)
+        if stride > 1:
+            shifted = shifted[..., ::stride] if dim == -1 else shifted[..., ::stride, :]
+        total = shifted * tap if total is None else total.add_(shifted, alpha=tap)
+    if total is None:
+        raise ValueError("a filter needs at least one tap that is not zero")
+    return total
+
+
+def correlate2d(planes: Tensor, taps: Sequence[float]) -> Tensor:
+    """The same taps down the columns and along the rows, only where the window lies inside."""
+    return correlate(correlate(planes, taps, -2), taps, -1)
+
+
+def constant_windows(planes: Tensor, size: int) -> Tensor:
+    """Where all values of a size x size window are equal, (..., H, W) -> bool (..., H - size + 1, W - size + 1)."""
+    across = planes[..., 1:] == planes[..., :-1]
+    rows = _all_of(_all_of(across, size - 1, -1), size, -2)
+    width = planes.shape[-1] - size + 1
+    down = planes[..., 1:, :width] == planes[..., :-1, :width]
+    return rows & _all_of(down, size - 1, -2)
+
+
+def _all_of(flags: Tensor, size: int, dim: int) -> Tensor:
+    """Running AND over `size` neighbours, in as many steps as the size has binary digits."""
+    width = 1
+    while width < size:
+        step = min(width, size - width)
+        length = flags.shape[dim] - step
+        flags = flags.narrow(dim, 0, length) & flags.narrow(dim, step, length)
+        width += step
+    return flags
+
+
+def halve(planes: Tensor, finish: Callable[[Tensor], Tensor] = lambda values: values) -> Tensor:
+    """MATLAB's imresize(x, 0.5) with mirrored borders, rows first; `finish` follows each of the two passes."""
+    for dim in (-2, -1):
+        mirrored = planes.index_select(dim, _mirror(planes.shape[dim], planes.device))
+        planes = finish(correlate(mirrored, HALVING_TAPS, dim, stride=2))
+    return planes
+
+
+@lru_cache(maxsize=32)
+def _mirror(length: int, device: torch.device) -> Tensor:
+    """Indices that put 3 and up to 4 mirrored samples (the edge sample repeated) around `length` samples."""
+    index = torch.arange(-3, 2 * ((length + 1) // 2) + 3, device=device) % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)

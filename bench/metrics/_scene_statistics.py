@@ -1,0 +1,109 @@
+"""Natural scene statistics that NIQE and BRISQUE share: normalised luminance, generalised Gaussian fits."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ._filters import constant_windows, correlate2d, gaussian_taps
+
+WINDOW = 7
+TAPS = gaussian_taps(WINDOW // 2, WINDOW / 6)
+ROUNDING = 1e-10
+"""Above every rounding rest of a window's mean (4e-13), below every true difference from it seen (1e-6)."""
+TINY = 1e-13
+SHAPES = tuple(0.2 + 0.001 * step for step in range(9801))
+"""Grid on which both releases look for the shape parameter alpha: 0.2:0.001:10."""
+
+
+class Asymmetric(NamedTuple):
+    """Fit of an asymmetric generalised Gaussian, one value per row of samples; NaN where a side has no sample."""
+
+    alpha: Tensor
+    left: Tensor
+    """Root mean square of the negative samples."""
+    right: Tensor
+    """Root mean square of the positive samples."""
+    gamma1: Tensor
+    """gamma(1 / alpha)."""
+    gamma2: Tensor
+    gamma3: Tensor
+
+
+def normalised(luminance: Tensor, border: str) -> Tensor:
+    """(x - mean) / (deviation + 1) in a Gaussian 7x7 window; border 'replicate' or 'constant' (zero)."""
+    padded = functional.pad(luminance, (WINDOW // 2,) * 4, mode=border)
+    mean = correlate2d(padded, TAPS)
+    deviation = correlate2d(padded.square(), TAPS).addcmul_(mean, mean, value=-1).abs_().sqrt_()
+    contrast = luminance - mean
+    # Where the window is exactly antisymmetric about its centre x - mean is zero in exact arithmetic, but a release's
+    # sum leaves 1e-14 of either sign, and the fits below count signs. Counted as positive here, on every machine.
+    contrast.masked_fill_(contrast.abs() < ROUNDING, TINY)
+    # Constant windows leave the same rest; there it is exactly zero, which counts on neither side.
+    contrast.masked_fill_(constant_windows(padded, WINDOW), 0)
+    return contrast.div_(deviation.add_(1))
+
+
+def asymmetric_fit(samples: Tensor) -> Asymmetric:
+    """Moment fit of each row of samples (..., L), alpha being the nearest value of the grid."""
+    absolute = torch.linalg.vector_norm(samples, 1, dim=-1)
+    negative, positive = samples.clamp(max=0), samples.clamp(min=0)
+    squares_left, squares_right = _squares(negative), _squares(positive)
+    # Counts from signs: twice as fast as sums of flags. 0 / 0 is NaN where the side is empty, as in MATLAB.
+    signs = samples.sign()
+    surplus, counted = signs.sum(-1), _squares(signs).round()
+    left = (squares_left / ((counted - surplus) / 2)).sqrt()
+    right = (squares_right / ((counted + surplus) / 2)).sqrt()
+    length = samples.shape[-1]
+    ratio = left / right
+    moments = (absolute / length).square() / ((squares_left + squares_right) / length)
+    wanted = moments * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+    grid = _grid(samples.device)
+    index = _nearest(wanted, grid.asymmetric)
+    return Asymmetric(grid.alpha[index], left, right, grid.gamma1[index], grid.gamma2[index], grid.gamma3[index])
+
+
+def symmetric_fit(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Shape and variance of a zero-mean generalised Gaussian for each row of samples (..., L)."""
+    length = samples.shape[-1]
+    variance = _squares(samples) / length
+    ratio = variance / (torch.linalg.vector_norm(samples, 1, dim=-1) / length).square()
+    grid = _grid(samples.device)
+    return grid.alpha[_nearest(-ratio, grid.symmetric_negated)], variance
+
+
+class _Grid(NamedTuple):
+    alpha: Tensor
+    gamma1: Tensor
+    gamma2: Tensor
+    gamma3: Tensor
+    asymmetric: Tensor
+    symmetric_negated: Tensor
+
+
+@lru_cache(maxsize=8)
+def _grid(device: torch.device) -> _Grid:
+    gammas = [tuple(math.gamma(order / shape) for order in (1, 2, 3)) for shape in SHAPES]
+    gamma1, gamma2, gamma3 = torch.tensor(gammas, dtype=torch.float64).T.contiguous()
+    rising = gamma2.square() / (gamma1 * gamma3)
+    falling = gamma1 * gamma3 / gamma2.square()
+    alpha = torch.tensor(SHAPES, dtype=torch.float64)
+    return _Grid(*(values.to(device) for values in (alpha, gamma1, gamma2, gamma3, rising, -falling)))
+
+
+def _nearest(wanted: Tensor, rising: Tensor) -> Tensor:
+    """Index of the nearest grid value, the first of two equally near ones; 0 for NaN as MATLAB's min gives."""
+    above = torch.searchsorted(rising, wanted.contiguous()).clamp(max=len(rising) - 1)
+    below = (above - 1).clamp(min=0)
+    index = torch.where((rising[below] - wanted).abs() <= (rising[above] - wanted).abs(), below, above)
+    return torch.where(wanted.isnan(), 0, index)
+
+
+def _squares(samples: Tensor) -> Tensor:
+    squares: Tensor = torch.linalg.vector_norm(samples, 2, dim=-1).square()
+    return squares
