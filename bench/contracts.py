@@ -154,6 +154,8 @@ class Metric(ABC):
     """Files the metric cannot do without."""
     options: ClassVar[Mapping[str, str]] = {}
     """What may follow the colon, each with its meaning; empty where nothing may."""
+    caveat: ClassVar[str] = ""
+    """What a reader must know of the pictures for which `caveats` is above zero, for the table's notes."""
     undefined: ClassVar[str] = ""
     """When the metric has no value for a picture (it scores NaN then), in words for the table's footnote."""
 
@@ -167,6 +169,10 @@ class Metric(ABC):
 
         Raises ValueError with the reason where the metric is undefined (picture smaller than the window).
         """
+
+    def caveats(self, enhanced: Planes) -> Tensor | None:
+        """How far each value is in doubt, (N,) in [0, 1], 0 for no doubt; None for a metric without such cases."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,8 @@ class Record:
     error: str | None
     seconds: float | None = None
     """Share of the metric's time for its batch."""
+    caveat: float | None = None
+    """How far the value is in doubt, in [0, 1]; what it means says the metric's `caveat`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,8 @@ class Column:
     unit: str
     decimals: int
     definition: str
+    caveat: str = ""
+    """What a caveat above zero means, '' for a metric without caveats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,8 @@ class Cell:
     """1 for the best mean of the column."""
     mark: str
     """'best': best and separated from every other method; 'tie': best or not separated from the best; '' otherwise."""
+    caveats: int = 0
+    """How many of the n values carry a caveat."""
 
 
 @dataclass(frozen=True, slots=True)

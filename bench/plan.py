@@ -97,4 +97,5 @@ def _column(material: Material, measure: Measure, protocol: Protocol) -> Column:
         unit=metric.unit,
         decimals=metric.decimals,
         definition=metric.definition,
+        caveat=metric.caveat,
     )

@@ -81,6 +81,7 @@ def load(store: Store) -> Result:
                             value=score.value,
                             error=score.error,
                             seconds=score.seconds,
+                            caveat=score.caveat,
                         )
                     )
         for (image, _), views in zip(images, job["views"], strict=False):

@@ -31,6 +31,14 @@ THUMBNAIL_SIDE = 320
 """Long side in pixels of the pictures in report.html."""
 
 
+class Outcome(NamedTuple):
+    """What a metric says of one picture."""
+
+    value: float | None
+    error: str | None
+    caveat: float | None = None
+
+
 class Progress(NamedTuple):
     """How far the run is, counted in pictures x methods."""
 
@@ -105,19 +113,21 @@ class Scorer:
                     broken[measure.name] = f"{measure.metric.label} cannot be loaded: {error}"
         return cls(metrics, broken)
 
-    def score(self, name: str, enhanced: Planes, reference: Planes | None) -> list[float | str]:
+    def score(self, name: str, enhanced: Planes, reference: Planes | None) -> list[Outcome]:
         """A value or a reason per picture; a batch that fails is scored picture by picture."""
         metric = self.metrics[name]
         try:
             values = metric.score(enhanced, reference).tolist()
+            shares = metric.caveats(enhanced)
         except Exception as error:
             if len(enhanced.rgb) == 1:
-                return [one_line(error)]
+                return [Outcome(None, one_line(error))]
             return [
                 self.score(name, Planes(one), None if reference is None else Planes(other))[0]
                 for one, other in _singles(enhanced, reference)
             ]
-        return [_value_or_reason(value, metric) for value in values]
+        caveats = [None] * len(values) if shares is None else shares.tolist()
+        return [_outcome(value, caveat, metric) for value, caveat in zip(values, caveats, strict=True)]
 
 
 def run(plan: Plan, store: Store, settings: RunSection, device: torch.device, trace: Trace) -> Iterator[Progress]:
@@ -324,15 +334,22 @@ def _work(
             for metric in (name for name in job.score_keys if name in metrics and name in scorer.metrics):
                 start = time.perf_counter()
                 with trace.stage(f"score: {metric}", device):
-                    values = scorer.score(metric, planes, matching)
+                    outcomes = scorer.score(metric, planes, matching)
                 share = (time.perf_counter() - start) / len(kept)
-                for one, value in zip(kept, values, strict=True):
-                    if isinstance(value, str):
+                for one, outcome in zip(kept, outcomes, strict=True):
+                    if outcome.error is not None:
                         failed.add(one.sample.id)
-                        scores.append(_failure(job, one, metric, value))
-                    else:
-                        key = job.score_keys[metric]
-                        scores.append(Score(key, one.sample.id, one.digest, value, None, share))
+                    scores.append(
+                        Score(
+                            key=job.score_keys[metric],
+                            image=one.sample.id,
+                            digest=one.digest,
+                            value=outcome.value,
+                            error=outcome.error,
+                            seconds=share,
+                            caveat=outcome.caveat,
+                        )
+                    )
             with trace.stage("write pictures", device):
                 for one, picture in zip(kept, final, strict=True):
                     pictures += _write_pictures(job, one, picture, plan.protocol, store, settings)
@@ -422,10 +439,11 @@ def _failure(job: Job, one: Decoded, metric: str, error: str) -> Score:
     return Score(job.score_keys[metric], one.sample.id, one.digest, None, error or "unknown error", None)
 
 
-def _value_or_reason(value: float, metric: Metric) -> float | str:
+def _outcome(value: float, caveat: float | None, metric: Metric) -> Outcome:
     if value == value:
-        return value
-    return f"{metric.label} is undefined for this picture" + (f": {metric.undefined}" if metric.undefined else "")
+        return Outcome(value, None, caveat)
+    reason = f"{metric.label} is undefined for this picture" + (f": {metric.undefined}" if metric.undefined else "")
+    return Outcome(None, reason)
 
 
 def one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from bench.contracts import Column, MethodRow, Record, Table
 from bench.lineup import Measure, build_measure, metric_names
 from bench.planes import Planes
 from bench.provenance import sha256_of_files
-from bench.runner import Scorer, one_line
+from bench.runner import Outcome, Scorer, one_line
 from bench.store import explained
 
 PROTOCOL = "native-8bit"
@@ -70,13 +70,10 @@ def score_folder(plan: FolderPlan, device: torch.device) -> Iterator[list[Record
             if reference is not None and reference.rgb.shape != planes.rgb.shape:
                 raise ValueError(f"{partner} is {_size(reference)}, {path} is {_size(planes)}")
         except (ValueError, OSError) as error:
-            yield [_record(plan, stem, name, one_line(error)) for name in names]
+            yield [_record(plan, stem, name, Outcome(None, one_line(error))) for name in names]
             continue
         with torch.no_grad():
-            yield [
-                _record(plan, stem, name, scorer.broken.get(name) or scorer.score(name, planes, reference)[0])
-                for name in names
-            ]
+            yield [_record(plan, stem, name, _outcome(scorer, name, planes, reference)) for name in names]
 
 
 def tabulate(plan: FolderPlan, records: Sequence[Sequence[Record]]) -> Table:
@@ -92,6 +89,7 @@ def tabulate(plan: FolderPlan, records: Sequence[Sequence[Record]]) -> Table:
             unit=measure.metric.unit,
             decimals=measure.metric.decimals,
             definition=measure.metric.definition,
+            caveat=measure.metric.caveat,
         )
         for measure in plan.measures
     ]
@@ -114,9 +112,15 @@ def write_csv(records: Sequence[Sequence[Record]], path: Path) -> None:
             writer.writerow([record.image, record.metric, value, record.error or ""])
 
 
-def _record(plan: FolderPlan, stem: str, metric: str, result: float | str) -> Record:
-    value, error = (None, result) if isinstance(result, str) else (result, None)
-    return Record(plan.name, plan.name, PROTOCOL, stem, metric, value, error)
+def _outcome(scorer: Scorer, metric: str, planes: Planes, reference: Planes | None) -> Outcome:
+    if metric in scorer.broken:
+        return Outcome(None, scorer.broken[metric])
+    return scorer.score(metric, planes, reference)[0]
+
+
+def _record(plan: FolderPlan, stem: str, metric: str, outcome: Outcome) -> Record:
+    value, error, caveat = outcome
+    return Record(plan.name, plan.name, PROTOCOL, stem, metric, value, error, None, caveat)
 
 
 def _size(planes: Planes) -> str:

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS scores (
     key TEXT PRIMARY KEY, method TEXT NOT NULL, dataset TEXT NOT NULL, protocol TEXT NOT NULL, metric TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS records (
     key TEXT NOT NULL REFERENCES scores, image TEXT NOT NULL, digest TEXT NOT NULL,
-    value REAL, error TEXT, seconds REAL,
+    value REAL, error TEXT, seconds REAL, caveat REAL,
     PRIMARY KEY (key, image, digest), CHECK ((value IS NULL) <> (error IS NULL))) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pictures (
     path TEXT PRIMARY KEY, key TEXT NOT NULL, digest TEXT NOT NULL);
@@ -51,6 +51,7 @@ class Score:
     value: float | None
     error: str | None
     seconds: float | None
+    caveat: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,8 @@ class Store:
         """Record a batch as a whole; what is already recorded stays as it is."""
         with self._transaction():
             self._connection.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key, image, digest) DO NOTHING",
-                [(s.key, s.image, s.digest, s.value, s.error, s.seconds) for s in scores],
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, image, digest) DO NOTHING",
+                [(s.key, s.image, s.digest, s.value, s.error, s.seconds, s.caveat) for s in scores],
             )
             self._connection.executemany(
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", [(p.path, p.key, p.digest) for p in pictures]

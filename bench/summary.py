@@ -32,6 +32,8 @@ class _Scores:
     images: tuple[str, ...]
     values: Floats
     errors: tuple[str, ...]
+    caveats: int
+    """How many of the values carry a caveat."""
 
     @property
     def finite(self) -> Floats:
@@ -79,6 +81,7 @@ def tabulate(
                 reason=_reason(each, total, missing.get((method, column), "not scored")),
                 rank=rank.get(method),
                 mark=mark.get(method, ""),
+                caveats=each.caveats,
             )
     return Table(rows=tuple(rows), columns=tuple(columns), cells=cells)
 
@@ -109,7 +112,7 @@ def _collect(
 
 
 def _scores(records: Iterable[Record]) -> _Scores:
-    images, values, errors = [], [], []
+    images, values, errors, caveats = [], [], [], 0
     for record in records:
         if record.error is not None or record.value is None:
             errors.append(record.error or "neither a value nor an error was stored")
@@ -118,7 +121,8 @@ def _scores(records: Iterable[Record]) -> _Scores:
         else:
             images.append(record.image)
             values.append(record.value)
-    return _Scores(tuple(images), np.array(values, dtype=np.float64), tuple(errors))
+            caveats += bool(record.caveat)
+    return _Scores(tuple(images), np.array(values, dtype=np.float64), tuple(errors), caveats)
 
 
 def _intervals(samples: Sequence[Floats], seed: int) -> list[tuple[float | None, float | None]]:

@@ -38,6 +38,7 @@ def render(table: Table) -> RenderableType:
     ]
     if legend:
         parts.append(Text("; ".join(legend), style="dim"))
+    parts += [Text.assemble(("† ", "bold"), (text, "yellow")) for text in _caveats(table)]
     parts += [Text.assemble((f"{sign} ", "bold"), (reason, "yellow")) for reason, sign in notes.items()]
     return Group(*parts)
 
@@ -81,6 +82,15 @@ def _cell(cell: Cell, column: Column, notes: dict[str, str]) -> Text:
     value = f"{cell.mean:.{column.decimals}f}"
     mark = {"tie": "≈"}.get(cell.mark, "")
     return Text.assemble(mark, (value, "bold" if cell.mark else ""), (f" {sign}" if sign else "", "yellow"))
+
+
+def _caveats(table: Table) -> Iterator[str]:
+    """What each caveat means, and how many values carry it."""
+    for caveat in dict.fromkeys(column.caveat for column in table.columns if column.caveat):
+        cells = [cell for (_, column), cell in table.cells.items() if column.caveat == caveat]
+        carried = sum(cell.caveats for cell in cells)
+        if carried:
+            yield f"{carried} of {sum(cell.n for cell in cells)} values: {caveat}"
 
 
 def failures(table: Table) -> Iterator[Cell]:

@@ -62,7 +62,7 @@ class Sheet:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[tuple[str, str], ...]
-    """Letter and text, in order of appearance."""
+    """Letter and text, in order of appearance; '†' before what holds for several cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,10 @@ def sheets(result: Result) -> list[Sheet]:
                     n=usual,
                     columns=columns,
                     lines=tuple(lines),
-                    notes=tuple((letter, text) for text, letter in letters.items()),
+                    notes=(
+                        *((letter, text) for text, letter in letters.items()),
+                        *(("†", text) for text in _caveats(columns, lines)),
+                    ),
                 )
             )
     return found
@@ -134,6 +137,21 @@ def _entry(row: MethodRow, column: Column, cell: Cell, usual: int, letters: dict
         note=note,
         remark=remark,
     )
+
+
+def _caveats(columns: Sequence[Column], lines: Sequence[Line]) -> list[str]:
+    """What each caveat means and how many values of each method carry it."""
+    texts = []
+    for caveat in dict.fromkeys(column.caveat for column in columns if column.caveat):
+        counts = []
+        for place, column in enumerate(columns):
+            cells = [(line.title, line.entries[place].cell) for line in lines]
+            carried = [f"{title} {cell.caveats} of {cell.n}" for title, cell in cells if cell.caveats]
+            if column.caveat == caveat and carried:
+                counts.append(f"{column.metric_label}: {', '.join(carried)}")
+        if counts:
+            texts.append(one_line(f"{caveat} ({'; '.join(counts)})"))
+    return texts
 
 
 def _letter(index: int) -> str:

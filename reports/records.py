@@ -23,7 +23,7 @@ class Records(Report):
         """Header and exactly one row per record, in the table's order; infinity is spelled 'inf'."""
         file = StringIO()
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["method", "dataset", "image", "metric", "value", "error", "protocol"])
+        rows.writerow(["method", "dataset", "image", "metric", "value", "error", "protocol", "caveat"])
         for record in in_table_order(result):
             rows.writerow(
                 [
@@ -34,6 +34,7 @@ class Records(Report):
                     plain(record.value),
                     one_line(record.error or ""),
                     record.protocol,
+                    plain(record.caveat),
                 ]
             )
         return printable(file.getvalue())

@@ -133,3 +133,12 @@ def test_niqe_agrees_with_the_authors_code(shared_data, device: torch.device) ->
         value = niqe(planes.grey.to(device), metric.pristine).item()
         for row in (row for row in rows("niqe") if row.image == image):
             assert value == pytest.approx(row.value, rel=row.tolerance), row
+
+
+def test_the_flat_share_counts_constant_windows_that_are_not_black() -> None:
+    half = grey(0, 40, 60)
+    half[:, 30:] = 90
+    ramp = np.repeat(np.arange(60, dtype=np.uint8)[None, :, None], 40, 0).repeat(3, 2)
+    shares = [float(statistics.flat_share(from_8bit(one))) for one in (half, ramp, grey(0, 40, 60), grey(7, 40, 60))]
+    # Of the 54 columns of windows, those at 30 to 53 lie wholly in the grey half.
+    assert shares == [24 / 54, 0, 0, 1]

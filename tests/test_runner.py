@@ -272,6 +272,26 @@ def test_a_metric_that_fails_costs_its_own_value_only(bench: Run, tmp_path: Path
     assert "undefined" in by_metric[str(broken)]["error"]
 
 
+def test_a_value_in_doubt_carries_its_caveat_and_the_table_says_how_many(
+    bench: Run, tmp_path: Path, pairs: Path
+) -> None:
+    doubtful = metric(tmp_path)
+    doubtful.write_text(
+        doubtful.read_text()
+        + """
+    caveat = "half the picture is guesswork"
+
+    def caveats(self, enhanced):
+        return (enhanced.rgb.amax(dim=(1, 2, 3)) > 0.5).double() / 4
+"""
+    )
+    image.write_png(pairs / "low" / "2.png", torch.ones(3, 96, 128))
+    done = bench("run", "--methods", "input", "--datasets", f"folder:{pairs}", "--metrics", doubtful, "--out", "x")
+    assert [row["caveat"] for row in records(tmp_path / "x")] == ["0.0", "0.25", "0.0", "0.0"]
+    assert "1 of 4 values: half the picture is guesswork" in done.output
+    assert "half the picture is guesswork (Brightness: Input 1 of 4)" in (tmp_path / "x" / "tables.tex").read_text()
+
+
 def test_a_failure_is_tried_again_only_when_asked_to(bench: Run, tmp_path: Path, pairs: Path) -> None:
     mine = method(tmp_path, "1 / 0")
     words = ("run", "--methods", mine, "--datasets", f"folder:{pairs}", "--metrics", "psnr", "--out", "x")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.planes import Planes
+
 from ._filters import constant_windows, correlate2d, gaussian_taps
 
 WINDOW = 7
@@ -47,6 +49,23 @@ def normalised(luminance: Tensor, border: str) -> Tensor:
     # Constant windows leave the same rest; there it is exactly zero, which counts on neither side.
     contrast.masked_fill_(constant_windows(padded, WINDOW), 0)
     return contrast.div_(deviation.add_(1))
+
+
+FLAT = (
+    "flat windows, whose contrast is rounding noise in every implementation: NIQE and BRISQUE differ there between "
+    "programs by up to several per cent; here flat counts as exactly zero"
+)
+"""What `flat_share` above zero means for a value."""
+
+
+def flat_share(planes: Planes) -> Tensor:
+    """Share of the 7x7 windows of each picture that are constant and not black, (N,) float64."""
+    grey = planes.grey
+    if min(grey.shape[-2:]) < WINDOW:
+        return torch.zeros(len(grey), dtype=torch.float64, device=grey.device)
+    inner = grey[..., WINDOW // 2 : -(WINDOW // 2), WINDOW // 2 : -(WINDOW // 2)]
+    # Black is harmless: sums of zeros are exactly zero everywhere.
+    return (constant_windows(grey, WINDOW) & (inner > 0)).to(torch.float64).mean(dim=(1, 2, 3))
 
 
 def asymmetric_fit(samples: Tensor) -> Asymmetric:

@@ -13,7 +13,7 @@ from bench.contracts import Metric, ParameterFile
 from bench.planes import Planes
 
 from ._filters import halve
-from ._scene_statistics import WINDOW, asymmetric_fit, normalised, symmetric_fit
+from ._scene_statistics import FLAT, WINDOW, asymmetric_fit, flat_share, normalised, symmetric_fit
 from ._support_vectors import Regression, read_regression
 
 SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))
@@ -84,6 +84,7 @@ class BRISQUE(Metric):
     definition = "rgb2gray rounded to 8 bit, 36 features at two scales, the original release's regression, not clipped"
     source = "Mittal et al., IEEE TIP 2012; release utlive/BRISQUE 2e2a5ac0, imresize of current MATLAB"
     files = (MODEL, RANGES)
+    caveat: ClassVar[str] = FLAT
     undefined: ClassVar[str] = "the picture has no contrast of one sign (an all-black picture)"
 
     def __init__(self, option: str, files: Mapping[str, Path], device: torch.device) -> None:
@@ -95,6 +96,10 @@ class BRISQUE(Metric):
     def score(self, enhanced: Planes, reference: Planes | None) -> Tensor:
         """BRISQUE of each picture."""
         return brisque(enhanced.grey, self.model, self.ranges)
+
+    def caveats(self, enhanced: Planes) -> Tensor:
+        """Share of flat windows."""
+        return enhanced.derived(flat_share)
 
 
 def _scale(grey: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from bench.contracts import Metric, ParameterFile
 from bench.planes import Planes
 
 from ._filters import halve
-from ._scene_statistics import asymmetric_fit, normalised
+from ._scene_statistics import FLAT, asymmetric_fit, flat_share, normalised
 
 BLOCK = 96
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -95,6 +95,7 @@ class NIQE(Metric):
     definition = "rgb2gray rounded to 8 bit, whole 96x96 blocks at two scales, the original release's pristine model"
     source = "Mittal et al., IEEE SPL 2013; release utlive/niqe d80aead2, imresize of current MATLAB"
     files = (PRISTINE,)
+    caveat: ClassVar[str] = FLAT
     undefined: ClassVar[str] = "fewer than two blocks have contrast of both signs in all features (a constant picture)"
 
     def __init__(self, option: str, files: Mapping[str, Path], device: torch.device) -> None:
@@ -105,6 +106,10 @@ class NIQE(Metric):
     def score(self, enhanced: Planes, reference: Planes | None) -> Tensor:
         """NIQE of each picture."""
         return niqe(enhanced.grey, self.pristine)
+
+    def caveats(self, enhanced: Planes) -> Tensor:
+        """Share of flat windows."""
+        return enhanced.derived(flat_share)
 
 
 def _scale(grey: Tensor, block: int) -> Tensor:
