@@ -300,11 +300,13 @@ def _train(method: str, datasets: str, folder: Path, steps: int | None, resume: 
         progress = training.train(
             recipe, sources, folder, steps, config.run.seed, _device(config.run.device), resume, notes=notes
         )
+        weights: Path | None = None
         for step in progress:
             losses = " ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
             bar.update(task, completed=step.step, description=f"{method}: {losses}")
-    out.print(f"weights: {step.weights}\nlog:     {folder / training.LOG}")
-    out.print(f"use them with --weights {method}={step.weights}")
+            weights = step.weights
+    out.print(f"weights: {weights}\nlog:     {folder / training.LOG}")
+    out.print(f"use them with --weights {method}={weights}")
 
 
 @app.command(name="list")
