@@ -129,7 +129,7 @@ def run(
 
 
 def _run(config: Config, retry_failed: bool) -> None:
-    from bench import lineup, provenance, result, runner
+    from bench import lineup, provenance, result, runner, selfcheck
     from bench.plan import plan
     from bench.store import Store
 
@@ -141,6 +141,12 @@ def _run(config: Config, retry_failed: bool) -> None:
             members = lineup.lineup(config, store.sha256)
         planned = plan(members, config.run.protocol, chosen_device.type, config.run.seed)
         manifest = provenance.manifest(planned, config, chosen_device, provenance.command_line())
+        with err.status("checking the metrics against published values"):
+            manifest["selfcheck"] = selfcheck.remembered_summary(
+                config.parameters, selfcheck.find_data(), chosen_device
+            )
+        if manifest["selfcheck"]["off"]:
+            err.print("[yellow]note:[/yellow] a metric is off its published values; `bench selfcheck` says which")
         result.keep(store, planned, manifest, config.run.thumbnails)
         if retry_failed:
             for key in (key for job in planned.jobs for key in job.score_keys.values()):
@@ -389,6 +395,24 @@ def doctor(config: ConfigFile = None) -> None:
     with reported(), asked():
         for header, lines in listing.doctor(configuration.load(config)):
             out.print(terminal.rows(header, lines))
+
+
+@app.command()
+def selfcheck(device: Device = None, config: ConfigFile = None) -> None:
+    """Recompute published values without network; exit 1 if one is off. BENCH_SHARED_DATA names the pictures."""
+    from bench import selfcheck as checking
+
+    with reported():
+        with asked():
+            chosen = configuration.load(config, {"device": device})
+            chosen_device = _device(chosen.run.device)
+        with err.status("recomputing published values"):
+            checks = list(checking.rows(chosen.parameters, checking.find_data(), chosen_device))
+        out.print(terminal.rows(*checking.table(checks)))
+        counts = checking.summary(checks)
+        out.print(f"{counts['ok']} as published, {counts['off']} off, {counts['skipped']} skipped")
+    if counts["off"]:
+        raise typer.Exit(Exit.FAILURES)
 
 
 @app.callback(invoke_without_command=True)

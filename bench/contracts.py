@@ -141,6 +141,8 @@ class Metric(ABC):
     """The name printed in tables."""
     higher_is_better: ClassVar[bool]
     needs_reference: ClassVar[bool]
+    needs_low: ClassVar[bool] = False
+    """Compares with the low-light picture: `score` is given that in the place of the reference, on every data set."""
     unit: ClassVar[str] = ""
     decimals: ClassVar[int] = 4
     """Digits behind the point in tables; values are stored unrounded."""
@@ -158,6 +160,11 @@ class Metric(ABC):
     """What a reader must know of the pictures for which `caveats` is above zero, for the table's notes."""
     undefined: ClassVar[str] = ""
     """When the metric has no value for a picture (it scores NaN then), in words for the table's footnote."""
+
+    @classmethod
+    def variant(cls, option: str) -> type[Metric]:
+        """The class with the facts of what follows the colon; raises ValueError where that names nothing."""
+        return cls
 
     def __init__(self, option: str, files: Mapping[str, Path], device: torch.device) -> None:
         """Load what scoring needs. `files` maps each ParameterFile's name to its verified place."""

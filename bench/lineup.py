@@ -153,6 +153,7 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
     metric = plugins.load(Metric, spec)
     if spec.option and not metric.options:
         raise ValueError(f"{name}: the metric {spec.name!r} takes no option; variants are metrics of their own")
+    metric = metric.variant(spec.option)
     files: dict[str, Path] = {}
     missing: str | None = None
     for file in metric.files:
@@ -173,7 +174,8 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
         option=spec.option,
         files=files,
         missing=missing,
-        digest=digest_of(*source, spec.option, *sha256_of(files.values())),
+        # The definition of another library's metric names that library's version.
+        digest=digest_of(*source, spec.option, metric.definition, *sha256_of(files.values())),
     )
 
 

@@ -122,6 +122,10 @@ def _metrics() -> Rows:
     lines: list[Sequence[str]] = []
     for name in plugins.names(Metric):
         kind = plugins.load(Metric, Spec.parse(name))
+        if kind.options:
+            meaning = "; ".join(kind.options.values())
+            lines.append((f"{name}:{'|'.join(kind.options)}", kind.label, "by name", "by name", meaning, kind.source))
+            continue
         arrow = "higher" if kind.higher_is_better else "lower"
         lines.append((name, kind.label, arrow, "yes" if kind.needs_reference else "no", kind.definition, kind.source))
     return ("name", "metric", "better", "reference", "definition", "source"), lines

@@ -92,7 +92,7 @@ def _column(material: Material, measure: Measure, protocol: Protocol) -> Column:
         dataset_label=material.dataset.label,
         protocol=protocol.name,
         metric=measure.name,
-        metric_label=f"{metric.label} ({measure.option})" if measure.option else metric.label,
+        metric_label=metric.label if measure.option in metric.label else f"{metric.label} ({measure.option})",
         higher_is_better=metric.higher_is_better,
         unit=metric.unit,
         decimals=metric.decimals,

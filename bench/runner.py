@@ -334,7 +334,8 @@ def _work(
             for metric in (name for name in job.score_keys if name in metrics and name in scorer.metrics):
                 start = time.perf_counter()
                 with trace.stage(f"score: {metric}", device):
-                    outcomes = scorer.score(metric, planes, matching)
+                    against = Planes(low[good]) if scorer.metrics[metric].needs_low else matching
+                    outcomes = scorer.score(metric, planes, against)
                 share = (time.perf_counter() - start) / len(kept)
                 for one, outcome in zip(kept, outcomes, strict=True):
                     if outcome.error is not None:

@@ -48,6 +48,9 @@ def plan_folder(enhanced: Path, reference: Path | None, config: Config) -> Folde
     measures = [build_measure(name, config, sha256_of_files) for name in dict.fromkeys(metric_names(config))]
     if "auto" in config.run.metrics and reference is None:
         measures = [measure for measure in measures if not measure.metric.needs_reference]
+    low = [measure.metric.label for measure in measures if measure.metric.needs_low]
+    if low:
+        raise ValueError(f"{', '.join(low)}: compares with the low-light pictures, which bench score does not see")
     unusable = [measure.metric.label for measure in measures if measure.metric.needs_reference and reference is None]
     if unusable:
         raise ValueError(f"{', '.join(unusable)}: needs a reference; give --reference DIR")
