@@ -24,17 +24,21 @@ def psnr_gtmean(enhanced: Planes, reference: Planes) -> Tensor:
 class PSNRGTMean(Metric):
     """PSNR with ground-truth brightness in dB, higher is better; does not compare with PSNR, it uses the answer.
 
-    The scaled picture is clipped and not rounded again.
+    One gain for the whole picture: mean luma (BT.601) of the reference over that of the picture; the scaled picture is
+    clipped and not rounded again, as in HVI-CIDNet's script (which rounds the luma to 8 bit). Three others go by this
+    name: KinD feeds the ratio to the network instead of scaling its output; LLFlow divides the mean of a BGR grey by
+    that of all channels, Retinexformer exchanges the weights of red and blue on both sides; Diff-Retinex takes the plain
+    mean over the channels. The scalings differ by hundredths of a decibel; having one or none, by several decibels.
     """
 
-    label = "PSNR (GT mean)"
+    label = "PSNR (GT mean)‡"
     higher_is_better = True
     needs_reference = True
     unit = "dB"
     decimals = 2
     bounds = (0.0, float("inf"))
-    definition = "RGB, peak 255, after scaling to the reference's mean luma (.299/.587/.114); uses the ground truth"
-    source = "Test scripts of LLFlow and Retinexformer"
+    definition = "RGB, peak 255, after scaling to the reference's mean luma (.299/.587/.114); ‡ uses the ground truth"
+    source = "Test script of HVI-CIDNet (measure.py)"
     undefined: ClassVar[str] = "the picture is all black and cannot be scaled to a brightness"
 
     def score(self, enhanced: Planes, reference: Planes | None) -> Tensor:
