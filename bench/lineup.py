@@ -164,10 +164,7 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
             missing = f"needs {file.name}, which is not on this machine (bench weights fetch, or BENCH_PARAMETERS)"
         except parameters.ParameterError as error:
             missing = str(error)
-    # Parameters that this project fitted lie beside the metric and decide its values as much as its source does.
-    shipped = Path(inspect.getfile(metric)).parent / "weights" / f"{spec.name}.safetensors"
-    fitted = sha256_of([shipped]) if shipped.is_file() else []
-    source = plugins.source_digest(metric), file_digest(planes), *fitted
+    source = plugins.source_digest(metric), file_digest(planes)
     return Measure(
         name=name,
         metric=metric,

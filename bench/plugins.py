@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -74,12 +75,26 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def source_digest(plugin: type) -> str:
-    """SHA-256 over the plug-in's file and the shared files of its room, so that a changed recipe makes values stale."""
-    file = Path(inspect.getfile(plugin))
-    digest = sha256(file.read_bytes())
-    for shared in sorted(file.parent.glob("_*.py")):
-        digest.update(shared.read_bytes())
+    """SHA-256 of the plug-in's file and of the files beside it that it imports, directly or through each other.
+
+    A changed recipe makes exactly the values stale that came from it.
+    """
+    files = [Path(inspect.getfile(plugin))]
+    for file in files:  # grows while it is walked
+        files += [beside for beside in _imports_beside(file) if beside not in files]
+    digest = sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def _imports_beside(file: Path) -> list[Path]:
+    """Files of the same folder that a file imports, which a room does by `from ._name import ...`."""
+    tree = ast.parse(file.read_bytes(), str(file))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    names = [node.module.split(".")[0] if node.module else alias.name for node in nodes for alias in node.names]
+    found = (file.parent / f"{name}.py" for name in dict.fromkeys(names))
+    return [beside for beside in found if beside.is_file()]
 
 
 def _load_file(path: Path, word: str) -> ModuleType:

@@ -139,6 +139,33 @@ def test_an_unknown_list_is_answered_with_the_nearest(bench: Run) -> None:
     assert "did you mean 'methods'" in done.output
 
 
+def test_auto_takes_the_refit_set_where_the_published_one_is_absent_and_says_so(
+    bench: Run, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_PARAMETERS", raising=False)
+    done = bench("run", "--methods", "input", "--datasets", "demo", "--limit", "1", "--thumbnails", "0", "--out", "x")
+    assert done.exit_code == Exit.OK
+    with open("x/summary.csv", newline="") as stream:
+        rows = {row["metric"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["psnr", "ssim", "fsim", "lpips", "niqe_refit", "brisque_refit", "sseq_refit"]
+    assert all(row["mean"] or row["reason"] for row in rows.values())
+    assert "alexnet" in rows["lpips"]["reason"]
+    assert "NIQE (refit)" in done.output
+    assert "not comparable with published" in Path("x/tables.tex").read_text()
+
+
+def test_a_published_metric_asked_for_by_name_is_never_replaced(
+    bench: Run, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_PARAMETERS", raising=False)
+    words = ("run", "--methods", "input", "--datasets", f"folder:{pairs}", "--metrics", "niqe", "--out", "x")
+    assert bench(*words).exit_code == Exit.OK
+    with open("x/summary.csv", newline="") as stream:
+        [row] = csv.DictReader(stream)
+    assert (row["metric"], row["mean"], row["n"]) == ("niqe", "", "0")
+    assert "niqe_modelparameters.mat" in row["reason"]
+
+
 def test_data_status_says_what_is_here_and_how_to_get_the_rest(bench: Run, tmp_path: Path, pairs: Path) -> None:
     (tmp_path / "data" / "lol" / "eval15").mkdir(parents=True)
     for name in ("low", "high"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ ROOMS = {
     "adapters": {"contracts", "image", "training"},
     "datasets": {"contracts", "image"},
     "reports": {"contracts"},
-    "bench/metrics": {"contracts", "planes"},
+    "bench/metrics": {"contracts", "image", "planes"},
 }
-"""What a room may import of bench, besides the shared files beside it."""
+"""What a room may import of bench, besides files beside it (relatively: only so do type checkers find them)."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -52,7 +53,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         f"{path.name}: {module}"
         for path in sorted((ROOT / room).glob("*.py"))
         for module in imports(path)
-        if module not in allowed and not module.startswith("._") and module != "."
+        if module not in allowed and not re.fullmatch(r"\.\w*", module)
     ]
     assert wrong == []
 

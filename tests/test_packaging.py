@@ -54,6 +54,7 @@ def test_the_wheel_holds_every_plug_in_template_and_weights_file(wheel: Path) ->
     wanted = {f"bench/{path.relative_to(ROOT)}" for room in ("adapters", "datasets", "reports")
               for pattern in ("*.py", "*.j2", "weights/*.safetensors")
               for path in (ROOT / room).glob(pattern)}  # fmt: skip
+    wanted |= {f"bench/metrics/weights/{path.name}" for path in (ROOT / "bench/metrics/weights").iterdir()}
     wanted |= {"bench/selfcheck.csv", "bench/py.typed"} | {
         str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")
     }

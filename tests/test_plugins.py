@@ -65,6 +65,28 @@ def test_a_file_with_two_methods_is_refused_with_their_names(tmp_path: Path) -> 
         plugins.load(Adapter, Spec.parse(str(tmp_path / "two.py")))
 
 
+def test_the_digest_follows_what_the_file_imports_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from ._first import x" + MINE)
+    (tmp_path / "_first.py").write_text("from ._second import x\n")
+    (tmp_path / "_second.py").write_text("x = 1\n")
+    (tmp_path / "_other.py").write_text("x = 1\n")
+
+    class Plugin:
+        pass
+
+    def digest(changed: str) -> str:
+        (tmp_path / changed).write_text((tmp_path / changed).read_text() + "# changed\n")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(plugins.inspect, "getfile", lambda _: str(tmp_path / "mine.py"))
+            return plugins.source_digest(Plugin)
+
+    first = digest("mine.py")
+    assert digest("_other.py") == first
+    second = digest("_first.py")
+    assert second != first
+    assert digest("_second.py") not in (first, second)
+
+
 def test_the_digest_follows_the_source(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     before = plugins.source_digest(plugins.load(Adapter, Spec.parse(str(tmp_path / "mine.py"))))

@@ -27,8 +27,8 @@ class PSNRGTMean(Metric):
     One gain for the whole picture: mean luma (BT.601) of the reference over that of the picture; the scaled picture is
     clipped and not rounded again, as in HVI-CIDNet's script (which rounds the luma to 8 bit). Three others go by this
     name: KinD feeds the ratio to the network instead of scaling its output; LLFlow divides the mean of a BGR grey by
-    that of all channels, Retinexformer exchanges the weights of red and blue on both sides; Diff-Retinex takes the plain
-    mean over the channels. The scalings differ by hundredths of a decibel; having one or none, by several decibels.
+    that of all channels, Retinexformer exchanges the weights of red and blue on both sides; Diff-Retinex takes the
+    plain mean over the channels. The scalings differ by hundredths of a decibel; with and without, by several decibels.
     """
 
     label = "PSNR (GT mean)‡"
