@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bench.planes import Planes
 
 
+REFIT = "_refit"
+"""Ending of a metric's second form, scored with parameters that this project fitted and ships."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One picture of a data set."""
@@ -267,6 +271,17 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far a refit metric puts pictures into the order of the published one, where a run holds both."""
+
+    refit: Column
+    published: Column
+    spearman: float
+    """Rank correlation over pictures x methods."""
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Methods x columns; what reports render."""
 
@@ -274,6 +289,7 @@ class Table:
     columns: tuple[Column, ...]
     cells: Mapping[tuple[str, Column], Cell]
     """By (method, column)."""
+    agreements: tuple[Agreement, ...] = ()
 
     def cell(self, row: MethodRow, column: Column) -> Cell:
         """The cell of a row and a column."""

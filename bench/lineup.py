@@ -11,14 +11,11 @@ from typing import TypeVar
 
 from bench import image, parameters, planes, plugins
 from bench.config import Config
-from bench.contracts import Adapter, Dataset, Metric, Sample
+from bench.contracts import REFIT, Adapter, Dataset, Metric, Sample
 from bench.plugins import Spec
 
 STANDARD_METRICS = ("psnr", "ssim", "fsim", "lpips", "niqe", "brisque", "sseq")
 """What `metrics = "auto"` stands for; on sets without references those of them that need none."""
-
-REFIT = "_refit"
-"""Ending of a metric's second form, scored with parameters that this project fitted and ships."""
 
 NO_ENHANCEMENT = "input"
 """The row that every run holds: the pictures as they are."""

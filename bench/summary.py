@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.contracts import Cell, Column, MethodRow, Record, Table
+from bench.contracts import REFIT, Agreement, Cell, Column, MethodRow, Record, Table
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,30 @@ def tabulate(
                 mark=mark.get(method, ""),
                 caveats=each.caveats,
             )
-    return Table(rows=tuple(rows), columns=tuple(columns), cells=cells)
+    return Table(tuple(rows), tuple(columns), cells, tuple(_agreements(rows, columns, scores)))
+
+
+def _agreements(
+    rows: Sequence[MethodRow], columns: Sequence[Column], scores: Mapping[tuple[str, Column], _Scores]
+) -> Iterator[Agreement]:
+    """Spearman's rank correlation of every refit column with the published one beside it."""
+    named = {(column.dataset, column.protocol, column.metric): column for column in columns}
+    for refit in columns:
+        published = named.get((refit.dataset, refit.protocol, refit.metric.removesuffix(REFIT)))
+        if not refit.metric.endswith(REFIT) or published is None:
+            continue
+        pairs = []
+        for row in rows:
+            there = scores[row.method, published]
+            other = dict(zip(there.images, there.values, strict=True))
+            here = scores[row.method, refit]
+            pairs += [
+                (value, other[image]) for image, value in zip(here.images, here.values, strict=True) if image in other
+            ]
+        if len(pairs) > 2:
+            fitted, official = np.array(pairs).T
+            if np.ptp(fitted) > 0 and np.ptp(official) > 0:
+                yield Agreement(refit, published, float(stats.spearmanr(fitted, official).statistic), len(pairs))
 
 
 def _collect(

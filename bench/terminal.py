@@ -39,6 +39,9 @@ def render(table: Table) -> RenderableType:
     if legend:
         parts.append(Text("; ".join(legend), style="dim"))
     parts += [Text.assemble(("† ", "bold"), (text, "yellow")) for text in _caveats(table)]
+    for one in table.agreements:
+        pair = f"{one.refit.metric_label} against {one.published.metric_label} on {one.refit.dataset_label}"
+        parts.append(Text.assemble(("§ ", "bold"), (f"{pair}: Spearman {one.spearman:.3f}, n = {one.n}", "yellow")))
     parts += [Text.assemble((f"{sign} ", "bold"), (reason, "yellow")) for reason, sign in notes.items()]
     return Group(*parts)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.contracts import Cell, Column, MethodRow, Record, Result
+from bench.contracts import Agreement, Cell, Column, MethodRow, Record, Result
 
 DASH = "–"
 """Stands where a number is missing; a note says why."""
@@ -62,7 +62,7 @@ class Sheet:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[tuple[str, str], ...]
-    """Letter and text, in order of appearance; '†' before what holds for several cells."""
+    """Letter and text, in order of appearance; '†' and '§' before what holds for several cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def sheets(result: Result) -> list[Sheet]:
                     notes=(
                         *((letter, text) for text, letter in letters.items()),
                         *(("†", text) for text in _caveats(columns, lines)),
+                        *(("§", agreement_in_words(one)) for one in table.agreements if one.refit in columns),
                     ),
                 )
             )
@@ -136,6 +137,14 @@ def _entry(row: MethodRow, column: Column, cell: Cell, usual: int, letters: dict
         interval=(number(cell.ci_low, column.decimals), number(cell.ci_high, column.decimals)) if known else None,
         note=note,
         remark=remark,
+    )
+
+
+def agreement_in_words(agreement: Agreement) -> str:
+    """How far a refit metric follows the published one, as a note."""
+    return (
+        f"{agreement.refit.metric_label} against {agreement.published.metric_label}: Spearman's rank correlation "
+        f"{agreement.spearman:.3f} over {agreement.n} pictures x methods"
     )
 
 

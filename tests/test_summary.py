@@ -295,3 +295,20 @@ def test_a_large_table_takes_seconds():
     # 420 cells of 100 pictures took 1.5 s on one core; a Python loop over resamples would take minutes.
     assert time.perf_counter() - start < 20
     assert all(cell.n == 100 for cell in table.cells.values())
+
+
+def test_a_refit_metric_stands_with_its_rank_correlation_with_the_published_one():
+    refit = Column("set", "Set", "native-8bit", "niqe_refit", "NIQE (refit)", False, "", 2, "definition")
+    published = {"a": [3.0, 1.0, 2.0], "b": [6.0, "broken", 4.0]}
+    fitted = {"a": [30.0, 10.0, 25.0], "b": [5.0, 7.0, 40.0]}
+    found = [record for name, each in published.items() for record in records(name, each, DOWN)]
+    found += [record for name, each in fitted.items() for record in records(name, each, refit)]
+    [agreement] = tabulate(rows("a", "b"), [DOWN, refit], found, {}, 0).agreements
+    # Ranks of (3, 1, 2, 6, 4) are 3 1 2 5 4, of (30, 10, 25, 5, 40) 4 2 3 1 5: 1 - 6 (1+1+1+16+1) / (5 (25 - 1)).
+    assert agreement.spearman == pytest.approx(1 - 6 * 20 / 120)
+    assert (agreement.n, agreement.refit, agreement.published) == (5, refit, DOWN)
+
+
+def test_without_the_published_column_there_is_no_agreement_to_state():
+    refit = Column("set", "Set", "native-8bit", "niqe_refit", "NIQE (refit)", False, "", 2, "definition")
+    assert tabulate(rows("a"), [refit], records("a", [1.0, 2.0, 3.0], refit), {}, 0).agreements == ()
