@@ -50,7 +50,7 @@ class Outputs(Adapter):
 
     def enhance(self, low: Tensor) -> Tensor:
         """Impossible: which picture is meant shows only in its name."""
-        raise NotImplementedError(
+        raise RuntimeError(
             f"outputs:{self.option} finds pictures by name, nothing is computed; call enhance_named(low, dataset, ids)"
         )
 

@@ -79,7 +79,7 @@ def test_a_picture_of_another_size_is_refused_with_both_sizes(tmp_path: Path) ->
 
 def test_enhancing_without_names_says_what_to_call(tmp_path: Path) -> None:
     save(tmp_path / "1.png", flat(1))
-    with pytest.raises(NotImplementedError, match="enhance_named"):
+    with pytest.raises(RuntimeError, match="enhance_named"):
         Outputs(str(tmp_path)).enhance(torch.zeros(1, 3, 6, 8))
 
 
