@@ -92,10 +92,36 @@ def test_contrast_is_exactly_zero_in_constant_windows_and_only_there() -> None:
     assert torch.equal(contrast != 0, reach)
 
 
-def test_contrast_of_antisymmetric_windows_has_a_sign_that_rounding_cannot_change() -> None:
-    ramp = torch.arange(20, dtype=torch.float64).repeat(20, 1)[None, None] * 3
-    inside = statistics.normalised(ramp, border="replicate")[0, 0, 3:-3, 3:-3]
-    assert ((inside > 0) & (inside < 1e-12)).all()
+# x - conv2(x, window, shape) in GNU Octave 7.3.0, in units of 2^-47, on the fourth row of 5 * column + 11 * row + 7
+# (rows and columns from 0, columns 3 to 26), where every window is antisymmetric about its centre.
+VALID = (0, -1, 0, 2, 2, 0, 0, 0, 6, 0, -4, 2, 4, 0, -4, 4, -8, -8, -4, 8, 4, 8, 4, 0)
+SAME = (-1, 1, 2, 0, 0, 0, 6, 2, -6, -4, -2, 4, -4, -2, 2, 4, 8, 4, 4, 0, -4, -8, -4, -4)
+
+
+@pytest.mark.parametrize(("border", "rests"), [("replicate", VALID), ("constant", SAME)])
+def test_contrast_of_antisymmetric_windows_is_the_rounding_rest_of_the_releases(border, rests, device) -> None:
+    row, column = (torch.arange(length, dtype=torch.float64, device=device) for length in (14, 30))
+    slope = (5 * column + 11 * row[:, None] + 7)[None, None]
+    contrast = statistics.normalised(slope, border)[0, 0, 3, 3:-3]
+    variance = sum(tap * (5 * x + 11 * y) ** 2 for x, y, tap in gaussian_window())
+    assert (contrast * (math.sqrt(variance) + 1) * 2**47).tolist() == pytest.approx(rests, rel=1e-9, abs=0)
+
+
+def test_contrast_of_antisymmetric_windows_does_not_depend_on_the_batch(monkeypatch) -> None:
+    column = torch.arange(40, dtype=torch.float64)
+    slopes = torch.stack([2 * column + step * column[:, None] for step in range(1, 7)]).unsqueeze(1)
+    slopes[:, :, 20] += 1
+    alone = [statistics.normalised(slope[None], "replicate") for slope in slopes]
+    monkeypatch.setattr(statistics, "CHUNK", 100)
+    together = statistics.normalised(slopes, "replicate")
+    assert (together.abs() < 1e-12).sum() > 1000
+    assert torch.equal(together.sign(), torch.cat(alone).sign())
+
+
+def gaussian_window() -> list[tuple[int, int, float]]:
+    """Column, row, tap of a 7x7 Gaussian of deviation 7/6 with sum 1."""
+    taps = {offset: math.exp(-(offset**2) / (2 * (7 / 6) ** 2)) for offset in range(-3, 4)}
+    return [(x, y, taps[x] * taps[y] / sum(taps.values()) ** 2) for x in taps for y in taps]
 
 
 def test_halving_a_ramp_gives_the_points_between_its_pairs() -> None:

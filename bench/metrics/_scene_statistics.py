@@ -17,8 +17,20 @@ from ._filters import constant_windows, correlate2d, gaussian_taps
 WINDOW = 7
 TAPS = gaussian_taps(WINDOW // 2, WINDOW / 6)
 ROUNDING = 1e-10
-"""Above every rounding rest of a window's mean (4e-13), below every true difference from it seen (1e-6)."""
-TINY = 1e-13
+"""Above every rounding rest of a window's mean (4e-13), below every true difference from it seen (3e-9)."""
+RELEASED = tuple(
+    tuple(float.fromhex(tap) for tap in taps)
+    for taps in (
+        ("0x1.e0db00311d7f1p-4",),
+        ("0x1.4d06977d8ad64p-4", "0x1.cd496e1480e87p-5"),
+        ("0x1.ba83b9de5989ep-6", "0x1.3278d5665da90p-6", "0x1.973b1202ace5bp-8"),
+        ("0x1.1a0917e5476acp-8", "0x1.86a8865c4c6d2p-9", "0x1.038c273f9a49cp-10", "0x1.4ad805ce81344p-13"),
+    )
+)
+"""The releases' window, fspecial('gaussian', 7, 7/6) divided by its sum once more, to the bit: taps by the larger and
+the smaller distance from the centre along the axes."""
+CHUNK = 2**16
+"""Windows summed at once in the releases' order, 50 MB."""
 SHAPES = tuple(0.2 + 0.001 * step for step in range(9801))
 """Grid on which both releases look for the shape parameter alpha: 0.2:0.001:10."""
 
@@ -43,12 +55,37 @@ def normalised(luminance: Tensor, border: str) -> Tensor:
     mean = correlate2d(padded, TAPS)
     deviation = correlate2d(padded.square(), TAPS).addcmul_(mean, mean, value=-1).abs_().sqrt_()
     contrast = luminance - mean
-    # Where the window is exactly antisymmetric about its centre x - mean is zero in exact arithmetic, but a release's
-    # sum leaves 1e-14 of either sign, and the fits below count signs. Counted as positive here, on every machine.
-    contrast.masked_fill_(contrast.abs() < ROUNDING, TINY)
+    constant = constant_windows(padded, WINDOW)
+    # Where the window is exactly antisymmetric about its centre x - mean is zero in exact arithmetic, but a sum leaves
+    # 1e-14 of either sign, and the fits below count signs. There the mean is summed as the releases do it.
+    doubtful = (contrast.abs() < ROUNDING).logical_and_(~constant).nonzero(as_tuple=True)
+    if len(doubtful[0]):
+        contrast[doubtful] = luminance[doubtful] - _released_mean(padded, doubtful, border)
     # Constant windows leave the same rest; there it is exactly zero, which counts on neither side.
-    contrast.masked_fill_(constant_windows(padded, WINDOW), 0)
+    contrast.masked_fill_(constant, 0)
     return contrast.div_(deviation.add_(1))
+
+
+def _released_mean(padded: Tensor, where: tuple[Tensor, ...], border: str) -> Tensor:
+    """Weighted means of the windows at `where` (picture, plane, top, left), to the bit the releases' in GNU Octave."""
+    # conv2 adds tap by tap without fused operations: NIQE's way, 'valid' on a padded plane, from the last column,
+    # BRISQUE's, 'same' on the plane itself, from the first; both up the columns.
+    columns = range(WINDOW) if border == "constant" else reversed(range(WINDOW))
+    order = [(row, column) for column in columns for row in reversed(range(WINDOW))]
+    distances = [sorted((abs(row - WINDOW // 2), abs(column - WINDOW // 2))) for row, column in order]
+    taps = torch.tensor([[RELEASED[far][near]] for near, far in distances], dtype=padded.dtype, device=padded.device)
+    planes, height, width = padded.shape[1:]
+    steps = torch.tensor([[row * width + column] for row, column in order], device=padded.device)
+    picture, plane, top, left = where
+    corners = ((picture * planes + plane) * height + top) * width + left
+    means = []
+    for corner in torch.split(corners, CHUNK):
+        # Products and sums are separate operations, each rounded once: the same bits on every device.
+        first, *others = padded.take(corner + steps).mul_(taps)
+        for product in others:
+            first = first + product
+        means.append(first)
+    return torch.cat(means)
 
 
 FLAT = (
