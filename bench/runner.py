@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -145,13 +145,18 @@ def run(plan: Plan, store: Store, settings: RunSection, device: torch.device, tr
     trace.broken.update(scorer.broken)
     for job in {id(job.method): job for task in tasks for job, _ in task.jobs}.values():
         job.method.adapter.to(device)
-    with torch.no_grad(), ThreadPoolExecutor(settings.workers) as pool:
+    with torch.no_grad(), exact_convolutions(), ThreadPoolExecutor(settings.workers) as pool:
         for task, decoded in _ahead(pool, tasks, plan.protocol, settings.workers + 1, trace, device):
             for failed in _work(task, decoded, plan, store, settings, device, trace, scorer):
                 progress = Progress(
                     progress.done + len(task.chunk), total, progress.failed + failed, task.material.dataset.label
                 )
                 yield progress
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """On CUDA: the same kernel every time, and float32 that is float32 (TF32 keeps 10 bits of a product)."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def enhance(adapter: Adapter, low: Tensor, dataset: str, ids: Sequence[str], seed: int) -> Tensor:

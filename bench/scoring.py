@@ -15,7 +15,7 @@ from bench.contracts import Column, MethodRow, Record, Table
 from bench.lineup import Measure, build_measure, metric_names
 from bench.planes import Planes
 from bench.provenance import sha256_of_files
-from bench.runner import Outcome, Scorer, one_line
+from bench.runner import Outcome, Scorer, exact_convolutions, one_line
 from bench.store import explained
 
 PROTOCOL = "native-8bit"
@@ -75,7 +75,7 @@ def score_folder(plan: FolderPlan, device: torch.device) -> Iterator[list[Record
         except (ValueError, OSError) as error:
             yield [_record(plan, stem, name, Outcome(None, one_line(error))) for name in names]
             continue
-        with torch.no_grad():
+        with torch.no_grad(), exact_convolutions():
             yield [_record(plan, stem, name, _outcome(scorer, name, planes, reference)) for name in names]
 
 
