@@ -11,6 +11,8 @@ from torch import Tensor
 
 # MATLAB's imresize(x, 0.5): Keys' cubic (a = -0.5), stretched by two against aliasing; inputs 2k-3 .. 2k+4 of output k.
 HALVING_TAPS = tuple(tap / 256 for tap in (-3, -9, 29, 111, 111, 29, -9, -3))
+BLOCK = 24
+"""Outputs per product with a band matrix; the fastest for 7 and 11 taps among 8, 16, ... 64."""
 
 
 def gaussian_taps(radius: int, sigma: float) -> tuple[float, ...]:
@@ -21,24 +23,59 @@ def gaussian_taps(radius: int, sigma: float) -> tuple[float, ...]:
 
 def correlate(planes: Tensor, taps: Sequence[float], dim: int, stride: int = 1) -> Tensor:
     """Correlation along the rows (dim -1) or down the columns (dim -2), only where the window lies inside."""
-    # Sums of shifted views: as few passes as taps, and float64 convolutions of torch are many times slower.
+    if not any(taps):
+        raise ValueError("a filter needs at least one tap that is not zero")
+    # Convolutions of torch are many times slower in float64 than either of these.
+    if planes.device.type == "cpu" and len(taps) > 3:
+        return _band_products(planes, tuple(taps), dim, stride)
+    return _shifted_sums(planes, taps, dim, stride)
+
+
+def correlate2d(planes: Tensor, taps: Sequence[float]) -> Tensor:
+    """The same taps down the columns and along the rows, only where the window lies inside."""
+    return correlate(correlate(planes, taps, -1), taps, -2)
+
+
+def _shifted_sums(planes: Tensor, taps: Sequence[float], dim: int, stride: int) -> Tensor:
+    """One pass over memory per tap that is not zero."""
     length = (planes.shape[dim] - len(taps)) // stride + 1
-    total: Tensor | None = None
+    total = torch.zeros((), dtype=planes.dtype, device=planes.device)
     for offset, tap in enumerate(taps):
         if tap == 0:
             continue
         shifted = planes.narrow(dim, offset, stride * (length - 1) + 1)
         if stride > 1:
             shifted = shifted[..., ::stride] if dim == -1 else shifted[..., ::stride, :]
-        total = shifted * tap if total is None else total.add_(shifted, alpha=tap)
-    if total is None:
-        raise ValueError("a filter needs at least one tap that is not zero")
+        total = total.add_(shifted, alpha=tap) if total.dim() else shifted * tap
     return total
 
 
-def correlate2d(planes: Tensor, taps: Sequence[float]) -> Tensor:
-    """The same taps down the columns and along the rows, only where the window lies inside."""
-    return correlate(correlate(planes, taps, -2), taps, -1)
+def _band_products(planes: Tensor, taps: tuple[float, ...], dim: int, stride: int) -> Tensor:
+    """Products with a band matrix, a block of outputs at a time: more operations, a quarter of a processor's time."""
+    length = (planes.shape[dim] - len(taps)) // stride + 1
+    band = _band(taps, stride, planes.dtype)
+    if dim == -1:
+        filtered = planes.new_empty(*planes.shape[:-1], length)
+        pieces = [(planes.reshape(-1, planes.shape[-1]).T, filtered.view(-1, length).T)]
+    else:
+        filtered = planes.new_empty(*planes.shape[:-2], length, planes.shape[-1])
+        flat = (each.reshape(-1, *each.shape[-2:]) for each in (planes, filtered))
+        pieces = list(zip(*flat, strict=True))
+    for piece, target in pieces:
+        for first in range(0, length, BLOCK):
+            count = min(BLOCK, length - first)
+            block = band[:count, : stride * (count - 1) + len(taps)]
+            torch.mm(block, piece.narrow(0, stride * first, block.shape[1]), out=target.narrow(0, first, count))
+    return filtered
+
+
+@lru_cache(maxsize=16)
+def _band(taps: tuple[float, ...], stride: int, dtype: torch.dtype) -> Tensor:
+    """Row i holds the taps from column stride * i on; its upper left corner serves smaller blocks."""
+    band = torch.zeros(BLOCK, stride * (BLOCK - 1) + len(taps), dtype=dtype)
+    for row in range(BLOCK):
+        band[row, stride * row : stride * row + len(taps)] = torch.tensor(taps, dtype=dtype)
+    return band
 
 
 def constant_windows(planes: Tensor, size: int) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +14,7 @@ from torch.nn import functional
 from bench.planes import Planes, weighted
 
 from ._filters import correlate
+from ._threads import side_by_side
 
 SCALES, ORIENTATIONS = 4, 4
 SHORTEST_WAVELENGTH, WAVELENGTH_STEP = 6.0, 2.0
@@ -52,7 +54,7 @@ def features(planes: Planes) -> Features:
 
 def similarity(enhanced: Planes, reference: Planes) -> Similarity:
     """Product of the similarities of phase congruency and gradient; the weight is the larger phase congruency."""
-    one, other = enhanced.derived(features), reference.derived(features)
+    one, other = side_by_side([partial(planes.derived, features) for planes in (enhanced, reference)])
     structure = _alike(one.congruency, other.congruency, T1)
     edges = _alike(one.gradient, other.gradient, T2)
     return Similarity(structure.mul_(edges), torch.maximum(one.congruency, other.congruency))
@@ -83,7 +85,9 @@ def reduced(plane: Tensor) -> Tensor:
     before = factor - 1 - factor // 2
     after = (-(-size // factor) * factor - size - before for size in (width, height))
     right, bottom = after
-    return functional.avg_pool2d(functional.pad(plane, (before, right, before, bottom)), factor)
+    if before or right or bottom:
+        plane = functional.pad(plane, (before, right, before, bottom))
+    return functional.avg_pool2d(plane, factor)
 
 
 def gradient(luma: Tensor) -> Tensor:
@@ -97,6 +101,15 @@ def gradient(luma: Tensor) -> Tensor:
 
 def phase_congruency(luma: Tensor) -> Tensor:
     """Kovesi's phase congruency of (N, 1, h, w), noise-compensated, summed over orientations; NaN for a constant."""
+    # Picture by picture on a processor: the responses of one orientation then stay in its cache between the passes.
+    pieces = torch.split(luma, 1) if luma.device.type == "cpu" else (luma,)
+    congruency = torch.cat([_congruency(piece) for piece in pieces])
+    lowest, highest = luma.flatten(1).aminmax(dim=1)
+    constant = (highest - lowest <= 1e-9).view(-1, 1, 1, 1)  # box means of equal values differ by rounding
+    return congruency.masked_fill_(constant, math.nan)
+
+
+def _congruency(luma: Tensor) -> Tensor:
     # The forward transform in float64, because the mean dwarfs a dark picture's structure; once the filters have taken
     # the mean out, float32 keeps FSIM within 1e-8.
     bank = _bank(luma.shape[-2], luma.shape[-1], luma.device)
@@ -106,28 +119,26 @@ def phase_congruency(luma: Tensor) -> Tensor:
     energies = torch.zeros_like(luma)
     amplitudes = torch.zeros_like(luma)
     for filters, noise_gain in zip(bank.filters, bank.noise_gains, strict=True):
-        responses = torch.fft.ifft2(torch.view_as_complex(spectrum * filters.unsqueeze(-1)))  # (N, scales, h, w)
+        responses = torch.fft.ifft2(torch.view_as_complex(spectrum * filters))  # (N, scales, h, w)
         even, odd = responses.real.contiguous(), responses.imag.contiguous()
-        amplitude = even.square().addcmul_(odd, odd).sqrt_()
+        amplitude = (even * even).addcmul_(odd, odd).sqrt_()
         total_even, total_odd = even.sum(1, keepdim=True), odd.sum(1, keepdim=True)
-        strength = total_even.square().addcmul_(total_odd, total_odd)
+        strength = (total_even * total_even).addcmul_(total_odd, total_odd)
         length = strength.sqrt().add_(EPSILON)
-        across = (even * total_odd).sub_(odd * total_even).abs_().sum(1, keepdim=True)
+        across = even.mul_(total_odd).addcmul_(odd, total_even, value=-1).abs_().sum(1, keepdim=True)
         energy = strength.sub_(across).div_(length)
         # Rayleigh noise: its power is estimated from the median response of the smallest scale.
-        power = _median(amplitude[:, 0].flatten(1)).to(torch.float64).square_() / math.log(2) * noise_gain
+        power = _median_of_squares(amplitude[:, 0].flatten(1)) / math.log(2) * noise_gain
         tau = power.sqrt_()
         threshold = tau * (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_DIVISOR
-        energies += (energy - threshold.view(-1, 1, 1, 1)).clamp_(min=0)
+        energies += energy.sub_(threshold.view(-1, 1, 1, 1)).clamp_(min=0)
         amplitudes += amplitude.sum(1, keepdim=True)
-    lowest, highest = luma.flatten(1).aminmax(dim=1)
-    constant = (highest - lowest <= 1e-9).view(-1, 1, 1, 1)  # box means of equal values differ by rounding
-    return energies.div_(amplitudes).masked_fill_(constant, math.nan)
+    return energies.div_(amplitudes)
 
 
 class _Bank(NamedTuple):
     filters: Tensor
-    """(orientations, scales, h, w), the DC component first."""
+    """(orientations, scales, h, w, 2), the DC component first; twice, for the real and the imaginary part."""
     noise_gains: tuple[float, ...]
     """By orientation: tau^2 of the summed noise response for unit noise power at the smallest scale."""
 
@@ -156,7 +167,9 @@ def _bank(height: int, width: int, device: torch.device) -> _Bank:
         spatial = torch.fft.ifft2(ones).real * math.sqrt(height * width)
         gains.append(float(spatial.sum(0).square().sum() / ones[0].square().sum()))
         filters.append(ones)
-    return _Bank(torch.stack(filters).to(device, torch.float32), tuple(gains))
+    # Repeated in memory: a product with a broadcast last axis of two takes three times as long.
+    repeated = torch.stack(filters).to(device, torch.float32).unsqueeze(-1).repeat(1, 1, 1, 1, 2)
+    return _Bank(repeated, tuple(gains))
 
 
 def _frequencies(size: int) -> Tensor:
@@ -173,12 +186,15 @@ def _alike(one: Tensor, other: Tensor, constant: float) -> Tensor:
     return (2 * one * other).add_(constant).div_(one.square().addcmul_(other, other).add_(constant))
 
 
-def _median(values: Tensor) -> Tensor:
-    """Median of the squares' roots per row (N, L) such that its square is the median of the squares."""
+def _median_of_squares(values: Tensor) -> Tensor:
+    """Median of the squares of each row (N, L) of values that are not negative, float64 (N,)."""
     length = values.shape[1]
-    lower = values.kthvalue((length + 1) // 2, dim=1, keepdim=True).values
-    if length % 2:
-        return lower.squeeze(1)
-    repeated = (values <= lower).sum(1, keepdim=True) > length // 2
-    upper = torch.where(repeated, lower, values.masked_fill(values <= lower, torch.inf).amin(1, keepdim=True))
-    return ((lower.square() + upper.square()) / 2).sqrt().squeeze(1)
+    if values.device.type == "cpu":
+        # NumPy's selection is ten times as fast as torch's kthvalue.
+        halves = torch.from_numpy(np.partition(values.numpy(), length // 2, axis=1))
+        upper, lower = halves[:, length // 2], halves[:, : max(1, length // 2)].amax(1)
+    else:
+        ordered = values.sort(dim=1).values
+        upper, lower = ordered[:, length // 2], ordered[:, (length - 1) // 2]
+    squares = upper.to(torch.float64).square()
+    return squares if length % 2 else squares.add_(lower.to(torch.float64).square()).div_(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ RELEASED = tuple(
 the smaller distance from the centre along the axes."""
 CHUNK = 2**16
 """Windows summed at once in the releases' order, 50 MB."""
+STRIP = 30_000
+"""Pixels whose products are summed at a time on a processor, so that they stay in its cache."""
 SHAPES = tuple(0.2 + 0.001 * step for step in range(9801))
 """Grid on which both releases look for the shape parameter alpha: 0.2:0.001:10."""
 
@@ -108,18 +111,72 @@ def flat_share(planes: Planes) -> Tensor:
 def asymmetric_fit(samples: Tensor) -> Asymmetric:
     """Moment fit of each row of samples (..., L), alpha being the nearest value of the grid."""
     absolute = torch.linalg.vector_norm(samples, 1, dim=-1)
-    negative, positive = samples.clamp(max=0), samples.clamp(min=0)
-    squares_left, squares_right = _squares(negative), _squares(positive)
-    # Counts from signs: twice as fast as sums of flags. 0 / 0 is NaN where the side is empty, as in MATLAB.
+    squares = torch.stack([_squares(samples.clamp(max=0)), _squares(samples.clamp(min=0))])
+    # Counts from signs: twice as fast as sums of flags.
     signs = samples.sign()
     surplus, counted = signs.sum(-1), _squares(signs).round()
-    left = (squares_left / ((counted - surplus) / 2)).sqrt()
-    right = (squares_right / ((counted + surplus) / 2)).sqrt()
-    length = samples.shape[-1]
+    counts = torch.stack([counted - surplus, counted + surplus]) / 2
+    return _asymmetric(absolute, squares, counts, samples.shape[-1])
+
+
+def neighbour_fits(contrast: Tensor, shifts: Sequence[tuple[int, int]]) -> Asymmetric:
+    """Asymmetric fits of the products of each pixel with its neighbour in each direction, (N, H, W) -> (N, shifts).
+
+    `shifts` are (rows down, columns right) of -1, 0 or 1; the picture is circular. The products are never formed: a
+    sum over them is a sum over products of the signed parts of the two pixels.
+    """
+    _, height, width = contrast.shape
+    # Picture by picture, on a processor in strips that stay in its cache; so the sums do not depend on the batch.
+    step = max(1, STRIP // width) if contrast.device.type == "cpu" else height
+    strips = [_neighbour_sums(plane, top, step, shifts) for plane in contrast for top in range(0, height, step)]
+    sums = torch.stack(strips).view(len(contrast), -1, len(shifts), 9).sum(1)
+    absolute, *products = sums.unbind(-1)
+    both_positive, *opposite, both_negative = products[:4]
+    count_positive, *count_opposite, count_negative = products[4:]
+    squares = torch.stack([opposite[0] + opposite[1], both_positive + both_negative])
+    counts = torch.stack([-count_opposite[0] - count_opposite[1], count_positive + count_negative])
+    return _asymmetric(absolute, squares, counts, height * width)
+
+
+def _neighbour_sums(plane: Tensor, top: int, count: int, shifts: Sequence[tuple[int, int]]) -> Tensor:
+    """Sums over `count` rows of |a b|, then of (a b)^2 and of sign(a b), each by the signs ++ +- -+ --: (shifts, 9)."""
+    rows = plane[top : top + count + 1]
+    if top + count >= len(plane):
+        rows = torch.cat([rows, plane[:1]])
+    # With the row below and a column on either side, circular.
+    strip = torch.cat([rows[:, -1:], rows, rows[:, :1]], dim=1)
+    pitch = strip.shape[1]
+    values = strip.flatten()
+    signs = values.to(torch.float32).sign_()  # sums of up to 2^24 ones are exact
+    parts, signs = (torch.stack([each.clamp(min=0), each.clamp(max=0)]) for each in (values, signs))
+    fields = (values.abs().unsqueeze(0), parts.square_(), signs)
+    # The pixels themselves: zero in the added columns, so that one offset reaches every pixel's neighbour.
+    own = [_without_added_columns(field, pitch)[:, 1:-1] for field in fields]
+    length = own[0].shape[1]
+    # Opposite directions give the same products.
+    offsets = [1 + abs(down * pitch + right) for down, right in shifts]
+    sums = [
+        torch.stack([mine @ field[:, first : first + length].T for first in offsets]).flatten(1)
+        for mine, field in zip(own, fields, strict=True)
+    ]
+    return torch.cat(sums, dim=1)
+
+
+def _without_added_columns(fields: Tensor, pitch: int) -> Tensor:
+    """A copy of all rows but the last, zero in the first and the last column; (F, L) -> (F, L - pitch)."""
+    rows = fields[:, :-pitch].clone().view(len(fields), -1, pitch)
+    rows[..., :: pitch - 1] = 0
+    return rows.flatten(1)
+
+
+def _asymmetric(absolute: Tensor, squares: Tensor, counts: Tensor, length: int) -> Asymmetric:
+    """The fit from sums over samples: of absolutes; of squares, counts of the negative and the positive, (2, ...)."""
+    # 0 / 0 is NaN where the side is empty, as in MATLAB.
+    left, right = (squares / counts).sqrt()
     ratio = left / right
-    moments = (absolute / length).square() / ((squares_left + squares_right) / length)
+    moments = (absolute / length).square() / (squares.sum(0) / length)
     wanted = moments * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    grid = _grid(samples.device)
+    grid = _grid(absolute.device)
     index = _nearest(wanted, grid.asymmetric)
     return Asymmetric(grid.alpha[index], left, right, grid.gamma1[index], grid.gamma2[index], grid.gamma3[index])
 

@@ -13,8 +13,9 @@ from bench.contracts import Metric, ParameterFile
 from bench.planes import Planes
 
 from ._filters import halve
-from ._scene_statistics import FLAT, WINDOW, asymmetric_fit, flat_share, normalised, symmetric_fit
+from ._scene_statistics import FLAT, WINDOW, flat_share, neighbour_fits, normalised, symmetric_fit
 from ._support_vectors import Regression, read_regression
+from ._threads import unsplit
 
 SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))
 """Neighbours whose products are fitted, as (rows down, columns right)."""
@@ -95,7 +96,8 @@ class BRISQUE(Metric):
 
     def score(self, enhanced: Planes, reference: Planes | None) -> Tensor:
         """BRISQUE of each picture."""
-        return brisque(enhanced.grey, self.model, self.ranges)
+        with unsplit(enhanced.rgb):
+            return brisque(enhanced.grey, self.model, self.ranges)
 
     def caveats(self, enhanced: Planes) -> Tensor:
         """Share of flat windows."""
@@ -105,9 +107,7 @@ class BRISQUE(Metric):
 def _scale(grey: Tensor) -> Tensor:
     """18 features at one scale, (N, 18)."""
     contrast = normalised(grey, border="constant").squeeze(1)
-    features = [*symmetric_fit(contrast.flatten(1))]
-    for shift in SHIFTS:
-        fit = asymmetric_fit((contrast * contrast.roll(shift, dims=(-2, -1))).flatten(1))
-        mean = (fit.right - fit.left) * fit.gamma2 / fit.gamma1 * (fit.gamma1 / fit.gamma3).sqrt()
-        features += [fit.alpha, mean, fit.left.square(), fit.right.square()]
-    return torch.stack(features, dim=-1)
+    fit = neighbour_fits(contrast, SHIFTS)
+    mean = (fit.right - fit.left) * fit.gamma2 / fit.gamma1 * (fit.gamma1 / fit.gamma3).sqrt()
+    of_products = torch.stack([fit.alpha, mean, fit.left.square(), fit.right.square()], dim=-1)
+    return torch.cat([torch.stack(symmetric_fit(contrast.flatten(1)), dim=-1), of_products.flatten(1)], dim=-1)

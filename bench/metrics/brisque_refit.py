@@ -15,7 +15,7 @@ from bench.planes import Planes
 from ._shipped import read_scaled_regression
 from .brisque import BRISQUE, brisque_features
 
-DIGEST = "8ec569e8288597e3942fa4a6a2fd52f66dba9448b2dcaebb6f25f1931d16f1da"
+DIGEST = "1fd0bd2e81975e58898e34e352a0b721dfc8c5652ec0e08d6bc8cdb736669449"
 """SHA-256 of weights/brisque_refit.safetensors; _refit.py prints it."""
 
 

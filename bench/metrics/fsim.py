@@ -10,6 +10,7 @@ from bench.contracts import Metric
 from bench.planes import Planes
 
 from ._phase_congruency import pooled, similarity
+from ._threads import unsplit
 
 
 def fsim(enhanced: Planes, reference: Planes) -> Tensor:
@@ -34,4 +35,5 @@ class FSIM(Metric):
         """FSIM of each picture."""
         if reference is None:
             raise ValueError("FSIM needs a reference picture")
-        return fsim(enhanced, reference)
+        with unsplit(enhanced.rgb):
+            return fsim(enhanced, reference)

@@ -10,6 +10,7 @@ from bench.contracts import Metric
 from bench.planes import Planes
 
 from ._phase_congruency import chroma_similarity, pooled, similarity
+from ._threads import unsplit
 
 
 def fsimc(enhanced: Planes, reference: Planes) -> Tensor:
@@ -34,4 +35,5 @@ class FSIMc(Metric):
         """FSIMc of each picture."""
         if reference is None:
             raise ValueError("FSIMc needs a reference picture")
-        return fsimc(enhanced, reference)
+        with unsplit(enhanced.rgb):
+            return fsimc(enhanced, reference)

@@ -15,7 +15,7 @@ from bench.planes import Planes
 from ._shipped import read_shipped
 from .niqe import NIQE, Pristine, niqe
 
-DIGEST = "c6b0e88afe6bc1046b800c83a9227968872b7b6de08a2cec6b8f6221d04c071b"
+DIGEST = "6f74fecb0face0c806c2a58ef27b413faf75e790481a9a1ffc1093f0db2bef46"
 """SHA-256 of weights/niqe_refit.safetensors; _refit.py prints it."""
 
 

@@ -15,7 +15,7 @@ from bench.planes import Planes
 from ._shipped import read_machines
 from .sseq import SSEQ, sseq
 
-DIGEST = "1e0704c1431947450aae67f36386e57022fe9cf6fc35a9024b865780ee6b263c"
+DIGEST = "de0d99d0cda68c203c55337eb911297cdd1e24dd5521ebdf776eb7435ecf04a4"
 """SHA-256 of weights/sseq_refit.safetensors; _refit.py prints it."""
 
 

@@ -8,6 +8,7 @@ from bench.contracts import Metric
 from bench.planes import Planes
 
 from ._similarity import ssim
+from ._threads import unsplit
 
 
 class SSIM(Metric):
@@ -25,4 +26,5 @@ class SSIM(Metric):
         """SSIM of each picture."""
         if reference is None:
             raise ValueError("SSIM needs a reference picture")
-        return ssim(enhanced.rgb255, reference.rgb255)
+        with unsplit(enhanced.rgb):
+            return ssim(enhanced.rgb255, reference.rgb255)

@@ -8,6 +8,7 @@ from bench.contracts import Metric
 from bench.planes import Planes
 
 from ._similarity import ssim
+from ._threads import unsplit
 
 
 class SSIMGray(Metric):
@@ -25,4 +26,5 @@ class SSIMGray(Metric):
         """SSIM-grey of each picture."""
         if reference is None:
             raise ValueError("SSIM-grey needs a reference picture")
-        return ssim(enhanced.grey, reference.grey)
+        with unsplit(enhanced.rgb):
+            return ssim(enhanced.grey, reference.grey)

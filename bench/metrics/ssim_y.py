@@ -8,6 +8,7 @@ from bench.contracts import Metric
 from bench.planes import Planes
 
 from ._similarity import ssim
+from ._threads import unsplit
 
 
 class SSIMY(Metric):
@@ -25,4 +26,5 @@ class SSIMY(Metric):
         """SSIM-Y of each picture."""
         if reference is None:
             raise ValueError("SSIM-Y needs a reference picture")
-        return ssim(enhanced.luma_bt601, reference.luma_bt601)
+        with unsplit(enhanced.rgb):
+            return ssim(enhanced.luma_bt601, reference.luma_bt601)
