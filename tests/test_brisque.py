@@ -84,3 +84,17 @@ def test_brisque_agrees_with_the_authors_code(shared_data, device: torch.device)
         value = brisque(picture(shared_data / image).grey.to(device), metric.model, metric.ranges).item()
         for row in (row for row in rows("brisque") if row.image == image):
             assert value == pytest.approx(row.value, rel=row.tolerance), row
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 3), (7, 9), (301, 257)])
+def test_fits_of_neighbours_are_the_fits_of_the_products_written_out(height: int, width: int) -> None:
+    from bench.metrics._scene_statistics import asymmetric_fit, neighbour_fits
+    from bench.metrics.brisque import SHIFTS
+
+    contrast = torch.randn(2, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    contrast[:, 0] = 0
+    fits = neighbour_fits(contrast, SHIFTS)
+    for place, shift in enumerate(SHIFTS):
+        direct = asymmetric_fit((contrast * contrast.roll(shift, dims=(-2, -1))).flatten(1))
+        for ours, written_out in zip(fits, direct, strict=True):
+            torch.testing.assert_close(ours[:, place], written_out, rtol=1e-12, atol=0, equal_nan=True)
