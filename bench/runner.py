@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -134,15 +134,19 @@ def run(plan: Plan, store: Store, settings: RunSection, device: torch.device, tr
     """Compute and record whatever of the plan the store lacks; yields after every batch of every method."""
     batch = settings.batch or (8 if device.type == "cuda" else 1)
     tasks = list(_tasks(plan, store, settings, batch))
+    needed = {name for task in tasks for _, metrics in task.jobs for name in metrics}
+    scorer = Scorer.build([measure for measure in plan.measures if measure.name in needed], device)
+    if scorer.broken:
+        # Nothing can be recorded for these, so they are no reason to enhance a picture again.
+        trace.broken.update(scorer.broken)
+        plan = _without(plan, scorer.broken)
+        tasks = list(_tasks(plan, store, settings, batch))
     total = sum(len(job.material.samples) for job in plan.jobs)
     done = total - sum(len(task.chunk) * len(task.jobs) for task in tasks)
     progress = Progress(done, total, 0, "")
     yield progress
     if not tasks:
         return
-    needed = {name for task in tasks for _, metrics in task.jobs for name in metrics}
-    scorer = Scorer.build([measure for measure in plan.measures if measure.name in needed], device)
-    trace.broken.update(scorer.broken)
     for job in {id(job.method): job for task in tasks for job, _ in task.jobs}.values():
         job.method.adapter.to(device)
     with torch.no_grad(), exact_convolutions(), ThreadPoolExecutor(settings.workers) as pool:
@@ -214,6 +218,15 @@ def slug(name: str) -> str:
     """A file name for any text; two texts never share one."""
     plain = re.sub(r"[^A-Za-z0-9._=+-]", "_", name).strip(".") or "_"
     return plain[:80] if plain == name and len(name) <= 80 else f"{plain[:80]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _without(plan: Plan, metrics: Collection[str]) -> Plan:
+    """The plan with some metrics left out of every job."""
+    jobs = tuple(
+        replace(job, score_keys={name: key for name, key in job.score_keys.items() if name not in metrics})
+        for job in plan.jobs
+    )
+    return replace(plan, jobs=jobs)
 
 
 def _tasks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterator[_Task]:

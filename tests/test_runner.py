@@ -292,6 +292,22 @@ def test_a_value_in_doubt_carries_its_caveat_and_the_table_says_how_many(
     assert "half the picture is guesswork (Brightness: Input 1 of 4)" in (tmp_path / "x" / "tables.tex").read_text()
 
 
+def test_a_metric_that_cannot_be_loaded_is_a_gap_and_no_reason_to_enhance_again(
+    bench: Run, tmp_path: Path, pairs: Path
+) -> None:
+    broken = metric(tmp_path)
+    broken.write_text(
+        broken.read_text() + "\n    def __init__(self, option, files, device):\n        raise OSError('no weights')\n"
+    )
+    words = ("run", "--methods", method(tmp_path), "--datasets", f"folder:{pairs}", "--out", "x")
+    for _ in range(2):
+        done = bench(*words, "--metrics", f"psnr,{broken}")
+        assert done.exit_code == Exit.OK
+        assert "cannot be loaded: no weights" in done.output
+    assert set(enhanced(tmp_path).values()) == {1}
+    assert {row["metric"] for row in records(tmp_path / "x")} == {"psnr"}
+
+
 def test_a_failure_is_tried_again_only_when_asked_to(bench: Run, tmp_path: Path, pairs: Path) -> None:
     mine = method(tmp_path, "1 / 0")
     words = ("run", "--methods", mine, "--datasets", f"folder:{pairs}", "--metrics", "psnr", "--out", "x")
