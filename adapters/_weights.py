@@ -11,18 +11,33 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.training import read_metadata
+
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, UnpicklingError)
 """What torch.load, its zip reader and its unpickler raise for files that are no state dicts."""
 
 
-def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = str) -> None:
+def shipped(file: str | None) -> Path:
+    """Where a weights file of this project lies; `file` is what the adapter's `weights_name` says."""
+    return Path(__file__).parent / "weights" / str(file)
+
+
+def load_weights(network: nn.Module, path: Path, method: str, rename: Callable[[str], str] = str) -> None:
     """Fill a network from `.safetensors`, or from a PyTorch state dict (`.pth`, `.pt`) whose names `rename` translates.
 
-    Raises FileNotFoundError for a missing file and ValueError for one that is damaged or belongs to another network.
+    `method` is what the user writes ('drgn:wo_msr'); a file trained for another one is refused, though it might fit.
+    Half-precision tensors become float32. Raises FileNotFoundError for a missing file and ValueError for one that is
+    damaged or belongs to another network or method.
     """
     kind = type(network).__name__
     if not path.is_file():
-        raise FileNotFoundError(f"the weights of {kind} are expected at {path}, and there is no such file")
+        raise FileNotFoundError(
+            f"the weights of {method!r} ({kind}) are expected at {path}, and there is no such file; train them "
+            f"(bench train {method} --dataset lol:our485) and name the file (--weights {method}=FILE)"
+        )
+    trained = _method_of(path, kind)
+    if trained not in ("", method):
+        raise ValueError(f"{path} holds the weights of {trained!r}, and {method!r} was asked for; name the right file")
     found = {rename(name): tensor for name, tensor in _read(path, kind).items()}
     expected = network.state_dict()
     if problem := _mismatch(expected, found):
@@ -35,10 +50,20 @@ def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = 
     tiny = torch.finfo(torch.float32).tiny
     network.load_state_dict(
         {
-            name: torch.where(tensor.abs() < tiny, 0, tensor) if tensor.is_floating_point() else tensor
+            name: torch.where(tensor.float().abs() < tiny, 0, tensor.float()) if tensor.is_floating_point() else tensor
             for name, tensor in found.items()
         }
     )
+
+
+def _method_of(path: Path, kind: str) -> str:
+    """The method a safetensors file was trained for, '' where it does not say."""
+    if path.suffix != ".safetensors":
+        return ""
+    try:
+        return str(read_metadata(path).get("method", ""))
+    except ValueError as error:
+        raise ValueError(f"{path} (weights of {kind}) is damaged or no safetensors file: {error}") from error
 
 
 def _read(path: Path, kind: str) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -15,26 +16,16 @@ from torch.optim import Adam, Optimizer
 
 from bench.contracts import Adapter, Pair
 from bench.image import to_uint8
-from bench.training import Recipe, Setting
+from bench.training import Kind, Recipe, Settings
 
 from ._options import refuse_option
-from ._weights import load_weights
+from ._weights import load_weights, shipped
 
 ITERATIONS = 8
-CROP = 96
-"""Side of a training crop in pixels, after reduction."""
 REDUCTIONS = (1, 2, 4)
 """Crops are taken at full, half and quarter size."""
-BRIGHT_SHARE = 0.25
-"""Share of crops from the normal-light picture of a pair. Chosen on 32 pairs of our485 that were held out for it:
-without any, the network learns one strong curve for whatever it sees and loses more than 1 dB."""
-EXPOSURE = 0.6
-"""Mean brightness that 16x16 regions are drawn to."""
-LEARNING_RATE = 1e-3
 LAST_RATE = 0.05
 """Learning rate at the end, relative to the first."""
-WEIGHT_DECAY = 1e-4
-GRADIENT_NORM = 0.1
 
 
 class DCENet(nn.Module):
@@ -74,24 +65,33 @@ class Losses(NamedTuple):
     smoothness: Tensor
 
 
-class LossWeights(NamedTuple):
-    """Factors of the four losses, in the order of Losses."""
+@dataclass(frozen=True, kw_only=True)
+class ZeroDCESettings(Settings):
+    """Loss weights are those of the released code; the paper names 1, 1, 0.5, 20, a tenth of these except the first."""
 
-    spatial: float
-    exposure: float
-    colour: float
-    smoothness: float
+    batch_size: int = 8
+    steps: int = 1200
+    crop: int = 96
+    """Side in pixels, after reduction."""
+    bright_share: float = 0.25
+    """Share of crops from the normal-light picture of a pair. Chosen on 32 pairs of our485 that were held out for it:
+    without any, the network learns one strong curve for whatever it sees and loses more than 1 dB."""
+    exposure: float = 0.6
+    """Mean brightness that 16x16 regions are drawn to."""
+    weight_spatial: float = 1
+    weight_exposure: float = 10
+    weight_colour: float = 5
+    weight_smoothness: float = 200
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    gradient_norm: float = 0.1
 
 
-# Of the released code; the paper names 1, 1, 0.5, 20, a tenth of these except for the first.
-WEIGHTS = LossWeights(spatial=1, exposure=10, colour=5, smoothness=200)
-
-
-def losses(low: Tensor, enhanced: Tensor, curves: Tensor) -> Losses:
+def losses(low: Tensor, enhanced: Tensor, curves: Tensor, exposure: float) -> Losses:
     """Means over the batch; regions are 4x4 for contrast and 16x16 for exposure."""
     return Losses(
         spatial=_spatial_consistency(low, enhanced),
-        exposure=(F.avg_pool2d(enhanced.mean(dim=1, keepdim=True), 16) - EXPOSURE).square().mean(),
+        exposure=(F.avg_pool2d(enhanced.mean(dim=1, keepdim=True), 16) - exposure).square().mean(),
         colour=_colour_constancy(enhanced),
         smoothness=_illumination_smoothness(curves),
     )
@@ -127,33 +127,18 @@ class ZeroDCERecipe(Recipe):
     ten times as high and falls along a cosine.
     """
 
-    weights_file = "zero_dce.safetensors"
-    batch_size = 8
-    steps = 1200
-    crop = CROP
-    paired = False
-    settings: ClassVar[Mapping[str, Setting]] = {
-        "crop": CROP,
-        "reductions": "1 2 4",
-        "bright_share": BRIGHT_SHARE,
-        "exposure": EXPOSURE,
-        "weight_spatial": WEIGHTS.spatial,
-        "weight_exposure": WEIGHTS.exposure,
-        "weight_colour": WEIGHTS.colour,
-        "weight_smoothness": WEIGHTS.smoothness,
-        "optimiser": "Adam",
-        "learning_rate": LEARNING_RATE,
-        "weight_decay": WEIGHT_DECAY,
-        "gradient_norm": GRADIENT_NORM,
-    }
+    defaults = ZeroDCESettings()
+    kinds = (Kind.ANY,)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, option: str, settings: ZeroDCESettings) -> None:
+        super().__init__(option, settings)
+        refuse_option("zero_dce", option)
+        self._settings = settings
         self._network = DCENet()
         for parameter in self._network.parameters():
             # Small curves at the beginning: the network starts close to the identity.
             nn.init.normal_(parameter, 0, 0.02) if parameter.ndim > 1 else nn.init.zeros_(parameter)
-        self._adam = Adam(self._network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._adam = Adam(self._network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
     @property
     def network(self) -> nn.Module:
@@ -170,39 +155,49 @@ class ZeroDCERecipe(Recipe):
         return tuple(to_uint8(picture) for picture in pair if picture is not None)
 
     def draw(self, pictures: Sequence[tuple[Tensor, ...]], generator: Generator) -> tuple[Tensor, ...]:
-        """One crop of each scene, (8, 3, 96, 96)."""
-        return (torch.stack([_crop(exposures, self.crop, generator) for exposures in pictures]),)
+        """One crop of each scene, (batch, 3, crop, crop)."""
+        return (torch.stack([_crop(exposures, self._settings, generator) for exposures in pictures]),)
 
     def step(self, batch: tuple[Tensor, ...], share: float) -> Mapping[str, Tensor]:
         """Lower the weighted sum of the four losses."""
         (low,) = batch
+        settings = self._settings
         for group in self._adam.param_groups:
-            group["lr"] = LEARNING_RATE * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
+            group["lr"] = settings.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
         curves = self._network(low)
-        parts = losses(low, apply_curves(low, curves), curves)
-        weighted = Losses(*(weight * part for weight, part in zip(WEIGHTS, parts, strict=True)))
+        parts = losses(low, apply_curves(low, curves), curves, settings.exposure)
+        weighted = Losses(
+            spatial=settings.weight_spatial * parts.spatial,
+            exposure=settings.weight_exposure * parts.exposure,
+            colour=settings.weight_colour * parts.colour,
+            smoothness=settings.weight_smoothness * parts.smoothness,
+        )
         loss = torch.stack(weighted).sum()
         self._adam.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self._network.parameters(), GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self._network.parameters(), settings.gradient_norm)
         self._adam.step()
         return {"loss": loss.detach(), **{name: part.detach() for name, part in weighted._asdict().items()}}
 
+    def enhance(self, low: Tensor) -> Tensor:
+        """Eight curves."""
+        return apply_curves(low, self._network(low))
 
-def _crop(exposures: Sequence[Tensor], crop: int, generator: Generator) -> Tensor:
+
+def _crop(exposures: Sequence[Tensor], settings: ZeroDCESettings, generator: Generator) -> Tensor:
     """A square of a random exposure at a random place and reduction, mirrored half of the time."""
 
     def chance() -> float:
         return float(torch.rand((), generator=generator))
 
     low, *brighter = exposures
-    picture = brighter[0] if brighter and chance() < BRIGHT_SHARE else low
+    picture = brighter[0] if brighter and chance() < settings.bright_share else low
     height, width = picture.shape[-2:]
     reduction = REDUCTIONS[int(chance() * len(REDUCTIONS))]
-    side = min(crop * reduction, height, width)
+    side = min(settings.crop * reduction, height, width)
     top, left = int(chance() * (height - side + 1)), int(chance() * (width - side + 1))
     square = picture[:, top : top + side, left : left + side].float().div(255)
-    square = F.interpolate(square[None], (crop, crop), mode="area")[0]
+    square = F.interpolate(square[None], (settings.crop, settings.crop), mode="area")[0]
     return square.flip(-1) if chance() < 0.5 else square
 
 
@@ -215,15 +210,15 @@ class ZeroDCE(Adapter):
     label = "Zero-DCE"
     kind = "zero-reference"
     source = "Guo et al. 2020, CVPR, Sections 3.1-3.3"
-    weights_file = ZeroDCERecipe.weights_file
+    weights_file = "zero_dce.safetensors"
     recipe: ClassVar[type[Recipe]] = ZeroDCERecipe
 
     def __init__(self, option: str = "", weights: Path | None = None) -> None:
-        weights = weights or Path(__file__).parent / "weights" / ZeroDCERecipe.weights_file
+        weights = weights or shipped(self.weights_file)
         super().__init__(option, weights)
         refuse_option("zero_dce", option)
         self._network = DCENet()
-        load_weights(self._network, weights, rename=_from_authors)
+        load_weights(self._network, weights, "zero_dce", rename=_from_authors)
         # Channels last: a fifth faster on a CPU, equal within 3e-7.
         self._network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

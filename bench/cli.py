@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.progress import (
@@ -28,6 +28,9 @@ import bench
 from bench import config as configuration
 from bench import terminal
 from bench.config import Config
+
+if TYPE_CHECKING:
+    from bench.training import Plan
 
 out = terminal.console()
 err = terminal.console(stderr=True)
@@ -279,7 +282,18 @@ def train(
         Path | None,
         typer.Option("--out", help="For checkpoint, log and weights; default training/METHOD.", metavar="DIR"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the paper's.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of --steps: passes over the data.", min=1)] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another value for a setting of the recipe, e.g. crop=128.", metavar="NAME=VALUE"),
+    ] = None,
+    held_out: Annotated[
+        int | None, typer.Option(help="Pairs kept for validation; default: a sixteenth, 32 at most.", min=0)
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bfloat16 (mixed); default: bfloat16 on a GPU, else float32.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of initialisation and of every draw.")] = None,
     device: Device = None,
@@ -289,30 +303,59 @@ def train(
     """Train a method by its recipe; killed and resumed it ends in the same weights as an unbroken training."""
     with reported(), asked():
         chosen = configuration.load(config, {"device": device, "seed": seed}, root or ())
-        _train(method, dataset, out_folder or Path("training") / method, steps, resume, chosen)
+        if steps and epochs:
+            raise ValueError("--steps and --epochs both say how long to train; give one of them")
+        words = [*(changes or ()), *([f"steps={steps}"] if steps else ())]
+        plan = _training_plan(method, dataset, words, epochs, held_out, precision, chosen)
+        _train(plan, out_folder or Path("training") / Path(plan.weights_file).stem, resume, chosen)
 
 
-def _train(method: str, datasets: str, folder: Path, steps: int | None, resume: bool, config: Config) -> None:
-    from bench import lineup, plugins, provenance, training
+def _training_plan(
+    method: str,
+    datasets: str,
+    changes: Sequence[str],
+    epochs: int | None,
+    held_out: int | None,
+    precision: str | None,
+    config: Config,
+) -> Plan:
+    import torch
+
+    from bench import lineup, plugins, training
     from bench.contracts import Adapter
     from bench.plugins import Spec
 
-    recipe = training.recipe_of(method, plugins.load(Adapter, Spec.parse(method)))
+    spec = Spec.parse(method)
+    recipe = training.recipe_of(method, plugins.load(Adapter, spec))
     sources = [lineup.build_dataset(name, config) for name in datasets.split(",") if name]
-    steps = steps or recipe.steps
+    settings = recipe.defaults.replaced(changes)
+    if epochs:
+        settings = settings.replaced([f"steps={training.steps_of(recipe, settings, sources, epochs)}"])
+    precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    chosen = precision or ("bfloat16" if _device(config.run.device).type == "cuda" else "float32")
+    if chosen not in precisions:
+        raise ValueError(f"--precision {chosen}: expected {' or '.join(precisions)}")
+    name = f"{spec.name}:{spec.option}" if spec.option else spec.name
+    return training.Plan(name, recipe, settings, sources, config.run.seed, held_out, precisions[chosen])
+
+
+def _train(plan: Plan, folder: Path, resume: bool, config: Config) -> None:
+    from bench import provenance, training
+
     notes = {"commit": provenance.revision()[0] or "unknown"}
     with _bar("steps/s") as bar:
-        task = bar.add_task(f"{method}: reading", total=steps)
-        progress = training.train(
-            recipe, sources, folder, steps, config.run.seed, _device(config.run.device), resume, notes=notes
-        )
+        task = bar.add_task(f"{plan.method}: reading", total=plan.settings.steps)
         weights: Path | None = None
-        for step in progress:
+        for step in training.train(plan, folder, _device(config.run.device), resume, notes=notes):
             losses = " ".join(f"{name} {value:.4f}" for name, value in step.losses.items())
-            bar.update(task, completed=step.step, description=f"{method}: {losses}")
+            bar.update(task, completed=step.step, description=f"{plan.method}: {losses}")
+            if step.validation_psnr is not None:
+                bar.console.print(
+                    f"step {step.step}: {step.validation_psnr:.2f} dB on the held-out pairs", highlight=False
+                )
             weights = step.weights
     out.print(f"weights: {weights}\nlog:     {folder / training.LOG}")
-    out.print(f"use them with --weights {method}={weights}")
+    out.print(f"use them with --weights {plan.method}={weights}")
 
 
 @app.command(name="list")

@@ -104,7 +104,7 @@ class DatasetSection(Section):
 
 
 class MethodSection(Section):
-    """`[methods.NAME]`: weights that replace the shipped ones."""
+    """`[methods.NAME]`, or `[methods."NAME:OPTION"]` for one variant: weights that replace the shipped ones."""
 
     weights: Path
 
@@ -129,7 +129,8 @@ class Config(Section):
 
     def weights(self, method: Spec) -> Path | None:
         """The user's weights for a method, None where the shipped ones serve."""
-        return self.methods[method.name].weights if method.name in self.methods else None
+        section = self.methods.get(method.text) or self.methods.get(method.name)
+        return section.weights if section else None
 
 
 def find_file() -> Path | None:

@@ -101,11 +101,21 @@ class Adapter(ABC):
     """Height and width are padded (reflected) to a multiple of this before enhance and cropped after it."""
     weights_file: ClassVar[str | None] = None
     """File below adapters/weights/ that is shipped with the method, None for a method without weights."""
+    memory_per_pixel: ClassVar[int] = 0
+    """Working memory in bytes that `enhance` takes per pixel of a picture, measured; 0 where it is next to nothing."""
 
     def __init__(self, option: str = "", weights: Path | None = None) -> None:
         """Build the method; `weights` replaces the shipped file. Raises ValueError for an unknown option."""
         self.option = option
         self.weights = weights
+
+    @classmethod
+    def weights_name(cls, option: str) -> str | None:
+        """Shipped file of a variant: 'drgn.safetensors', and 'drgn-wo_msr.safetensors' for drgn:wo_msr."""
+        if cls.weights_file is None or not option:
+            return cls.weights_file
+        stem, _, ending = cls.weights_file.partition(".")
+        return f"{stem}-{option}.{ending}"
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -126,8 +126,9 @@ def build_method(name: str, config: Config, sha256_of: Sha256) -> Method:
     spec = Spec.parse(name)
     adapter_class = plugins.load(Adapter, spec)
     weights = config.weights(spec)
-    if weights is None and adapter_class.weights_file is not None:
-        weights = Path(inspect.getfile(adapter_class)).parent / "weights" / adapter_class.weights_file
+    shipped = adapter_class.weights_name(spec.option)
+    if weights is None and shipped is not None:
+        weights = Path(inspect.getfile(adapter_class)).parent / "weights" / shipped
     adapter = adapter_class(spec.option, weights)
     digests = sha256_of(adapter.files)
     return Method(
@@ -204,5 +205,5 @@ def _unknown_sections(config: Config) -> list[str]:
         for table, kind, sections in rooms
         for known in [plugins.names(kind)]
         for name in sections
-        if name not in known
+        if name.partition(":")[0] not in known
     ]

@@ -20,6 +20,7 @@ from bench import image
 from bench.config import RunSection
 from bench.contracts import Adapter, Metric, Pair, Protocol, Sample
 from bench.lineup import Material, Measure, digest_of
+from bench.memory import free_bytes
 from bench.plan import Job, Plan
 from bench.planes import Planes
 from bench.store import Enhancement, Picture, Score, Store, explained
@@ -171,6 +172,7 @@ def enhance(adapter: Adapter, low: Tensor, dataset: str, ids: Sequence[str], see
     # Seeded by the pictures' names: a method that samples gives the same picture in any order and after any resume.
     torch.manual_seed(int.from_bytes(sha256(f"{seed}:{dataset}:{','.join(ids)}".encode()).digest()[:7], "big"))
     height, width = low.shape[-2:]
+    _refuse_too_large(adapter, low)
     padded = image.pad_to_multiple(low.clone(), adapter.pad_multiple)
     enhanced = adapter.enhance_named(padded, dataset, ids)
     if not isinstance(enhanced, Tensor) or enhanced.shape != padded.shape:
@@ -185,6 +187,21 @@ def enhance(adapter: Adapter, low: Tensor, dataset: str, ids: Sequence[str], see
     if low_end < -RANGE_DUST or high_end > 1 + RANGE_DUST:
         raise ValueError(f"{adapter.label} returned range [{low_end:.4g}, {high_end:.4g}], expected [0, 1]")
     return enhanced.clamp(0, 1)
+
+
+def _refuse_too_large(adapter: Adapter, low: Tensor) -> None:
+    """Raise ValueError where a network's working memory would not fit: the system would kill the whole run."""
+    if not adapter.memory_per_pixel:
+        return
+    height, width = low.shape[-2:]
+    needed = adapter.memory_per_pixel * low.shape[0] * height * width
+    free = free_bytes(low.device)
+    if free is not None and needed > free:
+        fits = free / adapter.memory_per_pixel / 1e6
+        raise ValueError(
+            f"{adapter.label} would need about {needed / 2**30:.1f} GiB for {width}x{height}, and "
+            f"{free / 2**30:.1f} GiB are free; pictures up to {fits:.1f} megapixels fit (--size WIDTHxHEIGHT)"
+        )
 
 
 def decode(material: Material, index: int, protocol: Protocol) -> Decoded:

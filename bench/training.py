@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import json
+import math
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +26,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from bench.contracts import Dataset, Pair, Sample
+from bench.image import round_8bit
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -33,6 +38,58 @@ _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupErr
 
 Setting = str | int | float | bool
 
+HALF_PRECISION_COST = 0.02
+"""Weights are stored in half precision where that costs less than this on the held-out pairs, in dB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Numbers of a recipe, stored with the weights; a recipe adds its own. The defaults are the paper's."""
+
+    batch_size: int
+    """Pictures of each kind in a step."""
+    steps: int
+    """Optimiser steps of the whole training, all stages together."""
+    crops: int = 1
+    """How often a picture is drawn in an epoch."""
+
+    def replaced(self, words: Sequence[str]) -> Self:
+        """The settings with each 'name=value' in place; raises ValueError naming the word and what is accepted."""
+        changes: dict[str, Any] = dict(self._parsed(word) for word in words)
+        return dataclasses.replace(self, **changes)
+
+    def _parsed(self, word: str) -> tuple[str, Setting]:
+        name, _, text = word.partition("=")
+        known = self.as_dict()
+        if name not in known:
+            listed = ", ".join(f"{key}={value}" for key, value in known.items())
+            raise ValueError(f"--set {word}: no setting is called {name!r}; there are {listed}")
+        kind = type(known[name])
+        try:
+            value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            raise ValueError(
+                f"--set {word}: {name} is a {kind.__name__} (default {known[name]}), found {text!r}"
+            ) from None
+        if not isinstance(value, str) and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"--set {word}: {name} has to be a finite number, not below 0")
+        return name, value
+
+    def as_dict(self) -> dict[str, Setting]:
+        """Every setting by name."""
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+
+
+class Kind(Enum):
+    """What a recipe draws its pictures from; it gets `batch_size` pictures of each kind it names, in that order."""
+
+    ANY = "any"
+    """Every picture of the data sets, with or without reference."""
+    PAIR = "pair"
+    """Pictures with a normal-light reference."""
+    NIGHT = "night"
+    """Pictures without reference; where all have one, the low pictures of other pairs."""
+
 
 class Recipe(nn.Module, ABC):
     """How a method is trained; one step of it is one batch.
@@ -42,15 +99,16 @@ class Recipe(nn.Module, ABC):
     choose by `share` which of them learns.
     """
 
-    weights_file: ClassVar[str]
-    """Name of the file that training writes; the adapter's `weights_file`."""
-    batch_size: ClassVar[int]
-    steps: ClassVar[int]
-    """How many steps are taken where the user names no number."""
-    paired: ClassVar[bool]
-    """Whether every picture needs its normal-light reference."""
-    settings: ClassVar[Mapping[str, Setting]]
-    """What a reader must know to judge the weights: loss weights, learning rate, crop; stored with them."""
+    defaults: ClassVar[Settings]
+    """The paper's settings; its class is the type of `settings`."""
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.PAIR,)
+
+    precision: torch.dtype = torch.float32
+    """What `mixed` computes in; set by `train`."""
+
+    def __init__(self, option: str, settings: Settings) -> None:
+        """Build the variant that `option` names ('' for the method itself)."""
+        super().__init__()
 
     @property
     @abstractmethod
@@ -73,6 +131,17 @@ class Recipe(nn.Module, ABC):
     @abstractmethod
     def step(self, batch: tuple[Tensor, ...], share: float) -> Mapping[str, Tensor]:
         """Learn from a batch when `share` (0 to below 1) of the training is done; returns the loss and its parts."""
+
+    @abstractmethod
+    def enhance(self, low: Tensor) -> Tensor:
+        """What the adapter will do with (N, 3, H, W) of any size once it has `network`; for validation."""
+
+    def mixed(self, network: nn.Module, *inputs: Tensor) -> Tensor:
+        """A network's output in float32, computed in `precision`, in the memory layout that convolutions like."""
+        laid_out = [one.contiguous(memory_format=torch.channels_last) if one.ndim == 4 else one for one in inputs]
+        with torch.autocast(inputs[0].device.type, self.precision, enabled=self.precision != torch.float32):
+            output: Tensor = network(*laid_out)
+        return output.float()
 
 
 @runtime_checkable
@@ -99,9 +168,37 @@ class Progress:
     losses: Mapping[str, float]
     """The step's loss and its parts; empty where a finished run was only asked again."""
     seconds: float
-    """Spent on steps so far, resumed parts included; decoding counts, writing checkpoints does not."""
+    """Spent on steps so far, resumed parts included; decoding counts, writing checkpoints and validation do not."""
+    validation_psnr: float | None = None
+    """Mean PSNR in dB over the held-out pairs, where this step was followed by a validation."""
     weights: Path | None = None
     """The weights file, once it is written: in the last Progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is trained, on what and how long; everything that decides the bits of the weights, machine apart."""
+
+    method: str
+    """As the user writes it, without a path: 'drgn', 'drgn:wo_msr'."""
+    recipe: type[Recipe]
+    settings: Settings
+    datasets: Sequence[Dataset]
+    seed: int
+    held_out: int | None = None
+    """Pairs kept for validation; None for a sixteenth of the pairs, 32 at most."""
+    precision: torch.dtype = torch.float32
+    """What the networks compute in (torch.bfloat16: mixed precision); weights and losses stay float32."""
+
+    @property
+    def option(self) -> str:
+        """What follows the colon."""
+        return self.method.partition(":")[2]
+
+    @property
+    def weights_file(self) -> str:
+        """Name of the file that training writes, as the adapter looks for it."""
+        return f"{self.method.replace(':', '-')}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +209,29 @@ class Identity:
     begin again instead of resuming.
     """
 
+    method: str
     recipe: str
     settings: Mapping[str, Setting] = field(hash=False)
     data: str
     """The data sets as the user writes them, joined by '+'."""
     pictures: int
+    """How many are learned from."""
+    held_out: Sequence[str]
+    """Ids of the pairs kept for validation."""
     files: str
-    """SHA-256 over the names and contents of every picture file."""
-    steps: int
+    """SHA-256 over the names and contents of every picture file, held-out ones included."""
     seed: int
+    precision: str
 
     def difference(self, found: Mapping[str, Any]) -> str:
         """What differs from another run's identity, in words; empty where nothing does."""
         mine = _plain(self)
+        both = [(key, found.get(key), mine[key]) for key in mine if found.get(key) != mine[key]]
         return "; ".join(
-            f"{key} is {found.get(key)!r} there and {mine[key]!r} here" for key in mine if found.get(key) != mine[key]
+            _settings_difference(there, here)
+            if key == "settings" and isinstance(there, dict)
+            else f"{key} is {there!r} there and {here!r} here"
+            for key, there, here in both
         )
 
 
@@ -140,54 +245,65 @@ def recipe_of(method: str, adapter: type) -> type[Recipe]:
     return adapter.recipe
 
 
+def steps_of(recipe: type[Recipe], settings: Settings, datasets: Sequence[Dataset], epochs: int) -> int:
+    """Steps that make so many epochs: every picture drawn `crops` times in each."""
+    items = [item for item in _items_of(datasets) if recipe.kinds[0] is Kind.ANY or item.sample.reference is not None]
+    return max(1, math.ceil(epochs * settings.crops * len(items) / settings.batch_size))
+
+
 def train(
-    recipe: type[Recipe],
-    datasets: Sequence[Dataset],
+    plan: Plan,
     out: Path,
-    steps: int,
-    seed: int,
     device: torch.device,
     resume: bool = False,
     every: int = 100,
+    validate_every: int = 500,
     notes: Mapping[str, str] | None = None,
 ) -> Iterator[Progress]:
     """Train and write `out/<weights_file>`, yielding after every step; a checkpoint is kept every `every` steps.
 
     What a step draws depends on the seed and the step's number alone, so a run that was killed and resumed ends in the
-    same bits as an unbroken one (same device, torch version and number of threads). `notes` go into the weights file's
-    metadata (the commit, say). Nothing runs before the first `next`.
+    same bits as an unbroken one (same device, torch version and number of threads). The PSNR of held-out training pairs
+    is logged every `validate_every` steps and at the end. `notes` go into the weights file's metadata (the commit,
+    say). Nothing runs before the first `next`.
     """
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; a training has at least 1")
-    items = _items(recipe, datasets)
-    identity = _identity(recipe, datasets, items, steps, seed)
+    steps = plan.settings.steps
+    if steps < 1 or plan.settings.batch_size < 1:
+        raise ValueError(f"a training has at least 1 step and 1 picture in a batch, found {plan.settings}")
+    items, held_out = _divide(plan)
+    identity = _identity(plan, items, held_out)
     out.mkdir(parents=True, exist_ok=True)
     if not resume and (out / CHECKPOINT).exists():
         raise FileExistsError(f"{out / CHECKPOINT} is there already: resume that training, or choose another folder")
 
-    with _seeded(seed, -1, device):
-        learner = recipe()
+    with _seeded(plan.seed, -1, device):
+        learner = plan.recipe(plan.option, plan.settings)
+    learner.precision = plan.precision
     learner.to(device)
     done, seconds = _restore(learner, out / CHECKPOINT, identity, device) if resume else (0, 0.0)
     _keep_log(out / LOG, done)
 
     if done == steps:
-        yield Progress(done, steps, {}, seconds, _write_weights(learner, out, identity, device, notes or {}))
+        written = _write_weights(learner, out / plan.weights_file, identity, device, held_out, notes or {})
+        yield Progress(done, steps, {}, seconds, weights=written)
         return
-    pictures = _Pictures(learner, items)
+    streams = [_Stream(learner, items[kind], number) for number, kind in enumerate(plan.recipe.kinds)]
     # The log is written line by line, to be watched.
     with _without_subnormals(), (out / LOG).open("a", buffering=1, encoding="utf-8") as log:
         for step in range(done, steps):
             begun = time.perf_counter()
-            losses = _step(learner, pictures, seed, step, steps, device)
+            losses = _step(learner, streams, plan, step, device)
             seconds += time.perf_counter() - begun
-            log.write(json.dumps({"step": step + 1, **losses, "seconds": round(seconds, 3)}) + "\n")
-            weights = None
-            if (step + 1) % every == 0 or step + 1 == steps:
+            last = step + 1 == steps
+            psnr = _validate(learner, held_out, device) if last or (step + 1) % validate_every == 0 else None
+            line = {"step": step + 1, **losses, "seconds": round(seconds, 3)}
+            log.write(json.dumps(line if psnr is None else {**line, "validation_psnr": psnr}) + "\n")
+            weights: Path | None = None
+            if (step + 1) % every == 0 or last:
                 _save(learner, out / CHECKPOINT, identity, step + 1, seconds)
-            if step + 1 == steps:
-                weights = _write_weights(learner, out, identity, device, notes or {})
-            yield Progress(step + 1, steps, losses, seconds, weights)
+            if last:
+                weights = _write_weights(learner, out / plan.weights_file, identity, device, held_out, notes or {})
+            yield Progress(step + 1, steps, losses, seconds, psnr, weights)
 
 
 def read_metadata(weights: Path) -> dict[str, Any]:
@@ -201,19 +317,29 @@ def read_metadata(weights: Path) -> dict[str, Any]:
     return training
 
 
-class _Pictures:
-    """Reads pictures through the recipe and keeps them as long as the cache has room."""
+class _Stream:
+    """The pictures of one kind: read through the recipe, kept as long as the cache has room, drawn pass by pass."""
 
-    def __init__(self, learner: Recipe, items: Sequence[Item]) -> None:
+    def __init__(self, learner: Recipe, items: Sequence[Item], number: int) -> None:
         self._learner = learner
         self._items = items
+        self._number = number
         self._kept: dict[int, tuple[Tensor, ...]] = {}
-        self._room = CACHE_BYTES
+        self._room = CACHE_BYTES // len(learner.kinds)
 
-    def __len__(self) -> int:
-        return len(self._items)
+    def pictures(self, count: int, seed: int, step: int) -> list[tuple[Tensor, ...]]:
+        """Pictures of a step: consecutive places in an endless row of shuffled passes over the data."""
+        total = len(self._items)
+        places = range(step * count, (step + 1) * count)
+        # The second stream's passes are numbered from where no training ever gets to.
+        first = -2 - self._number * 10**9
+        passes = {
+            number: torch.randperm(total, generator=Generator().manual_seed(_mix(seed, first - number))).tolist()
+            for number in {place // total for place in places}
+        }
+        return [self._read(passes[place // total][place % total]) for place in places]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+    def _read(self, index: int) -> tuple[Tensor, ...]:
         if index in self._kept:
             return self._kept[index]
         dataset, sample = self._items[index]
@@ -225,32 +351,37 @@ class _Pictures:
         return tensors
 
 
-def _step(
-    learner: Recipe, pictures: _Pictures, seed: int, step: int, steps: int, device: torch.device
-) -> dict[str, float]:
+def _step(learner: Recipe, streams: Sequence[_Stream], plan: Plan, step: int, device: torch.device) -> dict[str, float]:
+    seed, settings = plan.seed, plan.settings
     # The global generator is seeded too, for what networks draw by themselves (dropout).
     with _seeded(seed, step, device), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        chosen = _order(len(pictures), learner.batch_size, seed, step)
-        batch = learner.draw([pictures[index] for index in chosen], Generator().manual_seed(_mix(seed, step)))
+        pictures = [one for stream in streams for one in stream.pictures(settings.batch_size, seed, step)]
+        batch = learner.draw(pictures, Generator().manual_seed(_mix(seed, step)))
         learner.train()
         losses = {
             name: value.item()
-            for name, value in learner.step(tuple(tensor.to(device) for tensor in batch), step / steps).items()
+            for name, value in learner.step(tuple(tensor.to(device) for tensor in batch), step / settings.steps).items()
         }
-    broken = [name for name, value in losses.items() if not torch.isfinite(torch.tensor(value))]
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
     if broken:
-        raise ArithmeticError(f"{', '.join(broken)} is not finite at step {step + 1}; lower the recipe's learning rate")
+        raise ArithmeticError(f"{', '.join(broken)} is not finite at step {step + 1}; lower the learning rate (--set)")
     return losses
 
 
-def _order(count: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Pictures of a step: consecutive places in an endless row of shuffled passes over the data."""
-    places = range(step * batch_size, (step + 1) * batch_size)
-    passes = {
-        number: torch.randperm(count, generator=Generator().manual_seed(_mix(seed, -2 - number))).tolist()
-        for number in {place // count for place in places}
-    }
-    return [passes[place // count][place % count] for place in places]
+@torch.no_grad()
+def _validate(learner: Recipe, held_out: Sequence[Item], device: torch.device) -> float | None:
+    """Mean PSNR over the pairs as a run computes it: whole pictures, 8 bit, RGB; None without pairs."""
+    if not held_out:
+        return None
+    learner.eval()
+    values = []
+    for dataset, sample in held_out:
+        low, reference = dataset.load(sample)
+        assert reference is not None
+        enhanced = learner.enhance(low[None].to(device)).clamp(0, 1)
+        error = (round_8bit(enhanced).double() - reference.to(device).double()).square().mean()
+        values.append(-10 * math.log10(max(float(error), 1e-10)))
+    return sum(values) / len(values)
 
 
 def _mix(seed: int, number: int) -> int:
@@ -278,18 +409,39 @@ def _without_subnormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _items(recipe: type[Recipe], datasets: Sequence[Dataset]) -> list[Item]:
-    items = [Item(dataset, sample) for dataset in datasets for sample in dataset.samples()]
-    names = " + ".join(map(_name, datasets)) or "no data set"
-    if len(items) < recipe.batch_size:
-        raise ValueError(f"{names} holds {len(items)} pictures, a batch of {recipe.__name__} needs {recipe.batch_size}")
-    alone = [item.sample.id for item in items if item.sample.reference is None]
-    if recipe.paired and alone:
-        raise ValueError(
-            f"{recipe.__name__} learns from pairs, but {len(alone)} of {len(items)} pictures of {names} have no "
-            f"reference ({alone[0]!r} is the first)"
-        )
-    return items
+def _divide(plan: Plan) -> tuple[dict[Kind, list[Item]], list[Item]]:
+    """The pictures of each kind that the recipe draws from, and the pairs held out of all of them."""
+    recipe, batch_size = plan.recipe.__name__, plan.settings.batch_size
+    everything = _items_of(plan.datasets)
+    names = " + ".join(map(_name, plan.datasets)) or "no data set"
+    pairs = [item for item in everything if item.sample.reference is not None]
+    count = min(len(pairs) // 16, 32) if plan.held_out is None else plan.held_out
+    if plan.held_out and plan.held_out >= len(pairs):
+        raise ValueError(f"{plan.held_out} pairs cannot be held out: {names} holds {len(pairs)} pairs")
+    # Spread evenly, because neighbouring numbers are often pictures of the same scene.
+    chosen = {id(pairs[(2 * place + 1) * len(pairs) // (2 * count)]) for place in range(count)}
+    held_out = [item for item in pairs if id(item) in chosen]
+    learned = [item for item in everything if id(item) not in chosen]
+    alone = [item for item in learned if item.sample.reference is None]
+    items = {
+        Kind.ANY: learned,
+        Kind.PAIR: [item for item in learned if item.sample.reference is not None],
+        Kind.NIGHT: alone or learned,
+    }
+    for kind in plan.recipe.kinds:
+        if len(items[kind]) < batch_size:
+            without = f" with a reference, {len(alone)} without" if kind is Kind.PAIR else ""
+            first = f" ({alone[0].sample.id!r} is the first)" if kind is Kind.PAIR and alone else ""
+            kept = f" besides {count} held out" if count else ""
+            raise ValueError(
+                f"{names} holds {len(items[kind])} pictures{without}{first}{kept}, a batch of {recipe} needs "
+                f"{batch_size}; give more pictures, or a smaller batch with --set batch_size=N"
+            )
+    return items, held_out
+
+
+def _items_of(datasets: Sequence[Dataset]) -> list[Item]:
+    return [Item(dataset, sample) for dataset in datasets for sample in dataset.samples()]
 
 
 def _name(dataset: Dataset) -> str:
@@ -297,21 +449,28 @@ def _name(dataset: Dataset) -> str:
     return f"{name}:{dataset.option}" if dataset.option else name
 
 
-def _identity(
-    recipe: type[Recipe], datasets: Sequence[Dataset], items: Sequence[Item], steps: int, seed: int
-) -> Identity:
+def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequence[Item]) -> Identity:
     digest = sha256()
-    for path in itertools.chain.from_iterable(item.sample.files for item in items):
+    used = {id(item): item for kind in plan.recipe.kinds for item in items[kind]}
+    everything = [*used.values(), *held_out]
+    for path in itertools.chain.from_iterable(item.sample.files for item in everything):
         digest.update(f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}\n".encode())
     return Identity(
-        recipe=recipe.__name__,
-        settings={"batch_size": recipe.batch_size, **recipe.settings},
-        data=" + ".join(map(_name, datasets)),
-        pictures=len(items),
+        method=plan.method,
+        recipe=plan.recipe.__name__,
+        settings=plan.settings.as_dict(),
+        data=" + ".join(map(_name, plan.datasets)),
+        pictures=len(used),
+        held_out=[item.sample.id for item in held_out],
         files=digest.hexdigest(),
-        steps=steps,
-        seed=seed,
+        seed=plan.seed,
+        precision=str(plan.precision).removeprefix("torch."),
     )
+
+
+def _settings_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+    return "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in names)
 
 
 def _plain(identity: Identity) -> dict[str, Any]:
@@ -360,14 +519,36 @@ def _keep_log(path: Path, done: int) -> None:
 
 
 def _write_weights(
-    learner: Recipe, out: Path, identity: Identity, device: torch.device, notes: Mapping[str, str]
+    learner: Recipe,
+    path: Path,
+    identity: Identity,
+    device: torch.device,
+    held_out: Sequence[Item],
+    notes: Mapping[str, str],
 ) -> Path:
-    made = {"torch": torch.__version__.partition("+")[0], "device": device.type, "threads": torch.get_num_threads()}
+    """Store the network, in half precision where the held-out pairs show that nothing is lost by it."""
+    made: dict[str, Setting] = {
+        "torch": torch.__version__.partition("+")[0],
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "stored": "float32",
+    }
+    network = learner.network
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    whole = _validate(learner, held_out, device)
+    if whole is not None:
+        made["validation_psnr"] = round(whole, 4)
+        halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        kept = copy.deepcopy(network.state_dict())
+        network.load_state_dict(halved)
+        half = _validate(learner, held_out, device)
+        network.load_state_dict(kept)
+        if half is not None and whole - half < HALF_PRECISION_COST:
+            made |= {"stored": "float16", "validation_psnr": round(half, 4)}
+            state = halved
     training = {**_plain(identity), **made, **notes}
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in learner.network.state_dict().items()}
     # One key: safetensors writes several in a random order, and equal trainings shall give equal files.
     metadata = {"training": json.dumps(training, sort_keys=True)}
-    path = out / learner.weights_file
     partial = path.with_suffix(".partial")
     partial.write_bytes(save(state, metadata))
     os.replace(partial, path)

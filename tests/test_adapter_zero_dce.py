@@ -67,7 +67,7 @@ def test_each_iteration_has_three_maps_of_its_own() -> None:
 
 def test_spatial_loss_is_zero_for_equal_pictures() -> None:
     low = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert float(zero_dce.losses(low, low, torch.zeros(2, 24, 32, 32)).spatial) == 0
+    assert float(zero_dce.losses(low, low, torch.zeros(2, 24, 32, 32), 0.6).spatial) == 0
 
 
 def test_spatial_loss_counts_four_neighbours_with_zero_beyond_the_border() -> None:
@@ -93,12 +93,14 @@ def test_spatial_loss_agrees_with_four_convolutions() -> None:
 
 def test_exposure_loss_is_zero_at_0_6() -> None:
     picture = torch.full((1, 3, 32, 32), 0.6)
-    assert float(zero_dce.losses(picture, picture, torch.zeros(1, 24, 32, 32)).exposure) == pytest.approx(0, abs=1e-12)
+    assert float(zero_dce.losses(picture, picture, torch.zeros(1, 24, 32, 32), 0.6).exposure) == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_exposure_loss_is_the_squared_distance_of_regions() -> None:
     picture = torch.cat([torch.full((1, 3, 16, 16), 0.1), torch.full((1, 3, 16, 16), 0.6)], dim=-1)
-    found = zero_dce.losses(picture, picture, torch.zeros(1, 24, 16, 32)).exposure
+    found = zero_dce.losses(picture, picture, torch.zeros(1, 24, 16, 32), 0.6).exposure
     assert float(found) == pytest.approx(0.25 / 2)
 
 
@@ -133,7 +135,9 @@ def test_subnormal_weights_are_read_as_zero(tmp_path: Path, network: torch.nn.Mo
 
 
 def test_missing_weights_name_the_place(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"weights of DCENet are expected at .*absent\.safetensors"):
+    with pytest.raises(
+        FileNotFoundError, match=r"weights of 'zero_dce' \(DCENet\) are expected at .*absent\.safetensors"
+    ):
         ZeroDCE("", tmp_path / "absent.safetensors")
 
 
