@@ -277,7 +277,9 @@ def enhance(
 @app.command()
 def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method with a training recipe.")],
-    dataset: Annotated[str, typer.Option(help="Comma-separated, e.g. lol:our485,folder:DIR.")],
+    dataset: Annotated[
+        str, typer.Option(help="Comma-separated, e.g. lol,folder:DIR; a divided set gives its training split.")
+    ],
     out_folder: Annotated[
         Path | None,
         typer.Option("--out", help="For checkpoint, log and weights; default training/METHOD.", metavar="DIR"),
@@ -327,7 +329,7 @@ def _training_plan(
 
     spec = Spec.parse(method)
     recipe = training.recipe_of(method, plugins.load(Adapter, spec))
-    sources = [lineup.build_dataset(name, config) for name in datasets.split(",") if name]
+    sources = [lineup.build_training_set(name, config) for name in datasets.split(",") if name]
     settings = recipe.defaults.replaced(changes)
     if epochs:
         settings = settings.replaced([f"steps={training.steps_of(recipe, settings, sources, epochs)}"])

@@ -63,6 +63,8 @@ class Dataset(ABC):
     """Who published it and where it is found."""
     needs_root: ClassVar[bool] = True
     """False where the set needs no folder of the user's (demo) or is given one as option (folder:DIR)."""
+    training_split: ClassVar[str] = ""
+    """Option of the split to learn from, '' where the set is not divided; its other splits are for results alone."""
 
     def __init__(self, option: str = "", root: Path | None = None) -> None:
         self.option = option

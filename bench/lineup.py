@@ -145,6 +145,22 @@ def build_dataset(name: str, config: Config) -> Dataset:
     return plugins.load(Dataset, spec)(spec.option, config.root(spec))
 
 
+def build_training_set(name: str, config: Config) -> Dataset:
+    """Load a data set to learn from: the bare name of a divided set means its training split.
+
+    Raises ValueError for another split of it: what is trained on pictures that results are reported on is worthless.
+    """
+    dataset = build_dataset(name, config)
+    split = dataset.training_split
+    if split and not dataset.option:
+        return build_dataset(f"{name}:{split}", config)
+    if split and dataset.option != split:
+        raise ValueError(
+            f"{name} is for results, not for training; its training split is {Spec.parse(name).name}:{split}"
+        )
+    return dataset
+
+
 def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
     """Find a metric and its files; a file that is not there is a stated reason, not an error."""
     spec = Spec.parse(name)

@@ -22,6 +22,7 @@ class LOL(Dataset):
     layout = "eval15/low, eval15/high (and our485/low, our485/high for lol:our485)"
     origin = "Wei et al., BMVC 2018: 15 pairs (eval15) and 485 pairs (our485); daooshee.github.io/BMVC2018website"
     splits = ("eval15", "our485")
+    training_split = "our485"
 
     def __init__(self, option: str = "", root: Path | None = None) -> None:
         super().__init__(option, root)
