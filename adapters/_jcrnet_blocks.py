@@ -198,12 +198,13 @@ class ColourCorrection(nn.Module):
     def forward(self, structure: Tensor) -> Tensor:
         """(N, 64, H, W) to float32 maps (N, maps, H, W) in (0, 1)."""
         conv1, conv2, conv3, conv4, conv5, conv6 = self.convs
-        first = F.relu(conv1(structure))
-        third = F.relu(conv3(F.relu(conv2(first))) + first)
-        fifth = F.relu(conv5(F.relu(conv4(third))))
-        sixth = F.relu(conv6(fifth) + fifth)
+        # In place and under one name: the widest layers, which decide how much memory a picture takes.
+        features = F.relu_(conv1(structure))
+        features = F.relu_(conv3(F.relu_(conv2(features))).add_(features))
+        features = F.relu_(conv5(F.relu_(conv4(features))))
+        features = F.relu_(conv6(features).add_(features))
         # float32: half precision has two digits, and what is divided by 0.05 needs them.
-        return torch.sigmoid(self.last(sixth).float())
+        return torch.sigmoid(self.last(features).float())
 
 
 class BackProjection(nn.Module):

@@ -25,7 +25,7 @@ LAYOUTS = {"": ((64, 64, 64), (2, 3, 4)), "wo_msr": ((64,), (3,)), "budget": ((3
 """Widths and groups of the levels, full size first; other variants are built like the method itself."""
 OPTIONS = {
     WITHOUT_DLDA: "no degradation learning and no synthetic pairs: the same two networks learn in a row, end to end",
-    "wo_msr": "no multi-resolution fusion: 3 groups of RCABs at full size, as many operations in a seventh of the size",
+    "wo_msr": "no multi-resolution fusion: 3 groups of RCABs at full size, as many operations in 0.3 of the parameters",
     WITHOUT_KL: "no KL divergence in the degradation loss",
     WITHOUT_SSIM: "no SSIM in the refinement loss",
     "budget": "both networks together have the published operations: 32, 60 and 80 channels",

@@ -297,6 +297,9 @@ def train(
         str | None, typer.Option(help="float32 or bfloat16 (mixed); default: bfloat16 on a GPU, else float32.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with these weights of the same method.", metavar="FILE")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of initialisation and of every draw.")] = None,
     device: Device = None,
     root: Roots = None,
@@ -308,7 +311,7 @@ def train(
         if steps and epochs:
             raise ValueError("--steps and --epochs both say how long to train; give one of them")
         words = [*(changes or ()), *([f"steps={steps}"] if steps else ())]
-        plan = _training_plan(method, dataset, words, epochs, held_out, precision, chosen)
+        plan = _training_plan(method, dataset, words, epochs, held_out, precision, start, chosen)
         _train(plan, out_folder or Path("training") / Path(plan.weights_file).stem, resume, chosen)
 
 
@@ -319,6 +322,7 @@ def _training_plan(
     epochs: int | None,
     held_out: int | None,
     precision: str | None,
+    start: Path | None,
     config: Config,
 ) -> Plan:
     import torch
@@ -338,7 +342,7 @@ def _training_plan(
     if chosen not in precisions:
         raise ValueError(f"--precision {chosen}: expected {' or '.join(precisions)}")
     name = f"{spec.name}:{spec.option}" if spec.option else spec.name
-    return training.Plan(name, recipe, settings, sources, config.run.seed, held_out, precisions[chosen])
+    return training.Plan(name, recipe, settings, sources, config.run.seed, held_out, precisions[chosen], start)
 
 
 def _train(plan: Plan, folder: Path, resume: bool, config: Config) -> None:
@@ -358,6 +362,50 @@ def _train(plan: Plan, folder: Path, resume: bool, config: Config) -> None:
             weights = step.weights
     out.print(f"weights: {weights}\nlog:     {folder / training.LOG}")
     out.print(f"use them with --weights {plan.method}={weights}")
+
+
+@app.command()
+def speed(
+    methods: Annotated[list[str], typer.Argument(metavar="METHOD...", help="Names, as in bench run --methods.")],
+    size: Annotated[str, typer.Option(help="Of the pictures.", metavar="WIDTHxHEIGHT")] = "384x384",
+    pictures: Annotated[int, typer.Option(help="How many are timed.", min=1)] = 100,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16 (mixed) for networks.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Of the CPU; default: what torch takes.", min=1)] = None,
+    out_file: Annotated[
+        Path, typer.Option("--out", help="The figures with all they depend on.", metavar="FILE.json")
+    ] = Path("runs/speed.json"),
+    device: Device = None,
+    weights: Weights = None,
+    config: ConfigFile = None,
+) -> None:
+    """Measure parameters, operations, latency and memory of methods; stored with size, device and precision.
+
+    Exit status 1: a method could not be measured; the line below the table says why.
+    """
+    import torch
+
+    from bench import efficiency
+
+    with reported():
+        with asked():
+            chosen = configuration.load(config, {"device": device}, weights=weights or ())
+            chosen_device = _device(chosen.run.device)
+            setting = efficiency.Setting(chosen_device, size, pictures, precision, threads or torch.get_num_threads())
+            found = efficiency.candidates([name for word in methods for name in word.split(",") if name], chosen)
+        costs = []
+        for candidate in found:
+            # One line and no moving bar: what draws on the screen takes time from what is timed.
+            err.print(Text(f"measuring {candidate.label}", style="dim"))
+            costs.append(efficiency.measure(candidate, setting))
+            efficiency.write(out_file, setting, costs)
+        out.print(terminal.rows(*efficiency.table(costs)))
+        out.print(Text(efficiency.protocol(setting), style="dim"))
+        out.print(f"[dim]written to[/dim] {out_file}")
+    incomplete = [cost for cost in costs if cost.reason]
+    for cost in incomplete:
+        err.print(Text(f"{cost.label}: {cost.reason}", style="red"))
+    if incomplete:
+        raise typer.Exit(Exit.FAILURES)
 
 
 @app.command(name="list")
@@ -380,6 +428,31 @@ def status(root: Roots = None, config: ConfigFile = None) -> None:
     with reported(), asked():
         header, lines = listing.data_status(configuration.load(config, roots=root or ()))
         out.print(terminal.rows(header, lines))
+
+
+@data_app.command()
+def pack(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="To learn from, e.g. lol.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder; use it as folder:DIR.")],
+    megabytes: Annotated[int, typer.Option(help="Largest size of the folder.", min=1)] = 60,
+    limit: Annotated[int | None, typer.Option(help="Take so many pictures, spread evenly.", min=1)] = None,
+    root: Roots = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write a training set as WebP at the best quality that fits, to take it to a machine with a GPU."""
+    from bench import lineup, packing
+
+    with reported(), asked():
+        source = lineup.build_training_set(dataset, configuration.load(config, roots=root or ()))
+        samples = source.samples()
+        count = min(limit or len(samples), len(samples))
+        chosen = [samples[(2 * place + 1) * len(samples) // (2 * count)] for place in range(count)]
+        quality = packing.choose_quality(source, chosen, megabytes * 10**6)
+        with _bar("pictures/s") as bar:
+            written = packing.pack(source, chosen, folder, quality)
+            size = sum(one.size for one in bar.track(written, total=count, description=f"{source.label}: packing"))
+    kept = "without loss" if quality == packing.LOSSLESS else f"at WebP quality {quality}"
+    out.print(f"{count} pictures {kept}, {size / 1e6:.1f} MB in {folder}; train with --dataset folder:{folder}")
 
 
 @weights_app.command(name="status")

@@ -99,6 +99,14 @@ def write_png(path: Path, image: Tensor) -> None:
         partial.unlink(missing_ok=True)
 
 
+def encode_webp(image: Tensor, stream: IO[bytes], quality: int | None) -> None:
+    """Write (3, H, W) in [0, 1] as WebP: quality 0 to 100, None for every 8-bit value unchanged."""
+    if quality is None:
+        _pillow(image).save(stream, format="WEBP", lossless=True, method=4)
+    else:
+        _pillow(image).save(stream, format="WEBP", quality=quality, method=4)
+
+
 def round_8bit(images: Tensor) -> Tensor:
     """The values that a saved 8-bit PNG would hold: clipped to [0, 1], rounded half up to k/255, float32."""
     levels = _levels(images)

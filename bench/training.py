@@ -17,11 +17,11 @@ from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, get_type_hints, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
@@ -64,7 +64,8 @@ class Settings:
         if name not in known:
             listed = ", ".join(f"{key}={value}" for key, value in known.items())
             raise ValueError(f"--set {word}: no setting is called {name!r}; there are {listed}")
-        kind = type(known[name])
+        # The annotation, not the default's own type: `largest_scale: float = 1` takes 2.5.
+        kind: type[Setting] = get_type_hints(type(self))[name]
         try:
             value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
         except (ValueError, KeyError):
@@ -189,6 +190,8 @@ class Plan:
     """Pairs kept for validation; None for a sixteenth of the pairs, 32 at most."""
     precision: torch.dtype = torch.float32
     """What the networks compute in (torch.bfloat16: mixed precision); weights and losses stay float32."""
+    start: Path | None = None
+    """A weights file of the same method that the network begins with; None for a fresh one."""
 
     @property
     def option(self) -> str:
@@ -222,6 +225,8 @@ class Identity:
     """SHA-256 over the names and contents of every picture file, held-out ones included."""
     seed: int
     precision: str
+    start: Mapping[str, Any] = field(hash=False)
+    """How the weights were trained that this training began with, and their SHA-256; empty for a fresh network."""
 
     def difference(self, found: Mapping[str, Any]) -> str:
         """What differs from another run's identity, in words; empty where nothing does."""
@@ -278,13 +283,16 @@ def train(
 
     with _seeded(plan.seed, -1, device):
         learner = plan.recipe(plan.option, plan.settings)
+    if plan.start is not None:
+        _begin_with(learner, plan.start)
     learner.precision = plan.precision
     learner.to(device)
     done, seconds = _restore(learner, out / CHECKPOINT, identity, device) if resume else (0, 0.0)
     _keep_log(out / LOG, done)
 
     if done == steps:
-        written = _write_weights(learner, out / plan.weights_file, identity, device, held_out, notes or {})
+        psnr = _validate(learner, held_out, device)
+        written = _write_weights(learner, out / plan.weights_file, identity, device, held_out, psnr, notes or {})
         yield Progress(done, steps, {}, seconds, weights=written)
         return
     streams = [_Stream(learner, items[kind], number) for number, kind in enumerate(plan.recipe.kinds)]
@@ -302,7 +310,9 @@ def train(
             if (step + 1) % every == 0 or last:
                 _save(learner, out / CHECKPOINT, identity, step + 1, seconds)
             if last:
-                weights = _write_weights(learner, out / plan.weights_file, identity, device, held_out, notes or {})
+                weights = _write_weights(
+                    learner, out / plan.weights_file, identity, device, held_out, psnr, notes or {}
+                )
             yield Progress(step + 1, steps, losses, seconds, psnr, weights)
 
 
@@ -465,7 +475,28 @@ def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequen
         files=digest.hexdigest(),
         seed=plan.seed,
         precision=str(plan.precision).removeprefix("torch."),
+        start=_origin(plan),
     )
+
+
+def _origin(plan: Plan) -> dict[str, Any]:
+    """Where the first weights come from; raises ValueError for a file that belongs to another method."""
+    if plan.start is None:
+        return {}
+    origin = {**read_metadata(plan.start), "sha256": sha256(plan.start.read_bytes()).hexdigest()}
+    if origin.get("method") != plan.method:
+        raise ValueError(
+            f"{plan.start} holds the weights of {origin.get('method', 'no method trained here')!r}; a training of "
+            f"{plan.method!r} begins with its own"
+        )
+    return origin
+
+
+def _begin_with(learner: Recipe, start: Path) -> None:
+    try:
+        learner.network.load_state_dict({name: tensor.float() for name, tensor in load_file(start).items()})
+    except RuntimeError as error:  # names or shapes: the network has changed since
+        raise ValueError(f"{start} does not fit the network any more: {error}") from error
 
 
 def _settings_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -524,9 +555,13 @@ def _write_weights(
     identity: Identity,
     device: torch.device,
     held_out: Sequence[Item],
+    psnr: float | None,
     notes: Mapping[str, str],
 ) -> Path:
-    """Store the network, in half precision where the held-out pairs show that nothing is lost by it."""
+    """Store the network, in half precision where the held-out pairs show that nothing is lost by it.
+
+    `psnr` is what they gave in full precision.
+    """
     made: dict[str, Setting] = {
         "torch": torch.__version__.partition("+")[0],
         "device": device.type,
@@ -535,15 +570,14 @@ def _write_weights(
     }
     network = learner.network
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    whole = _validate(learner, held_out, device)
-    if whole is not None:
-        made["validation_psnr"] = round(whole, 4)
+    if psnr is not None:
+        made["validation_psnr"] = round(psnr, 4)
         halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
         kept = copy.deepcopy(network.state_dict())
         network.load_state_dict(halved)
         half = _validate(learner, held_out, device)
         network.load_state_dict(kept)
-        if half is not None and whole - half < HALF_PRECISION_COST:
+        if half is not None and psnr - half < HALF_PRECISION_COST:
             made |= {"stored": "float16", "validation_psnr": round(half, 4)}
             state = halved
     training = {**_plain(identity), **made, **notes}

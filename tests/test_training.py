@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +50,7 @@ class ShiftSettings(Settings):
     batch_size: int = 2
     steps: int = 12
     target: float = 0.5
+    rate: float = 1
     flat: bool = False
     name: str = "shift"
 
@@ -140,7 +142,7 @@ def plan_of(
 
 def run(recipe: type[Recipe], data: Dataset, out: Path, steps: int = 12, seed: int = 0, **how: Any) -> list[Progress]:
     settings = replace(how.pop("settings", recipe.defaults), steps=steps)
-    of_plan = {key: how.pop(key) for key in ("held_out", "method", "precision") if key in how}
+    of_plan = {key: how.pop(key) for key in ("held_out", "method", "precision", "start") if key in how}
     return list(train(plan_of(recipe, [data], settings, seed, **of_plan), out, CPU, **how))
 
 
@@ -260,7 +262,7 @@ def test_the_weights_file_holds_the_network_and_how_it_came_about(shelf: Shelf, 
     found = read_metadata(weights)
     assert (found["method"], found["recipe"], found["seed"]) == ("shift", "Shift", 7)
     assert (found["pictures"], found["held_out"], found["commit"]) == (3, [], "abc")
-    expected = {"batch_size": 2, "steps": 3, "crops": 1, "target": 0.5, "flat": False, "name": "shift"}
+    expected = {"batch_size": 2, "steps": 3, "crops": 1, "target": 0.5, "rate": 1, "flat": False, "name": "shift"}
     assert found["settings"] == expected
     assert (found["precision"], found["stored"]) == ("float32", "float32")
     assert len(found["files"]) == 64
@@ -470,9 +472,28 @@ def test_an_epoch_draws_every_picture_as_often_as_the_recipe_says(pairs: Shelf) 
     assert steps_of(OnPairs, ShiftSettings(batch_size=3, crops=5), [pairs], 2) == 134
 
 
+def test_a_training_can_begin_with_weights_and_tells_the_chain(shelf: Shelf, tmp_path: Path) -> None:
+    first = run(Shift, shelf, tmp_path / "first", steps=80)[-1].weights
+    assert first is not None
+    (begun,) = run(Shift, shelf, tmp_path / "second", steps=1, seed=5, start=first)
+    assert begun.losses["loss"] < 0.2 * run(Shift, shelf, tmp_path / "fresh", steps=1, seed=5)[0].losses["loss"]
+    assert begun.weights is not None
+    found = read_metadata(begun.weights)
+    assert (found["settings"]["steps"], found["start"]["settings"]["steps"]) == (1, 80)
+    assert found["start"]["sha256"] == sha256(first.read_bytes()).hexdigest()
+
+
+def test_weights_of_another_method_are_no_beginning(shelf: Shelf, tmp_path: Path) -> None:
+    first = run(Shift, shelf, tmp_path / "first", steps=1, method="shift:other")[-1].weights
+    with pytest.raises(
+        ValueError, match=r"holds the weights of 'shift:other'; a training of 'shift' begins with its own"
+    ):
+        run(Shift, shelf, tmp_path / "second", steps=1, start=first)
+
+
 def test_settings_are_replaced_by_words() -> None:
-    found = ShiftSettings().replaced(["target=0.25", "batch_size=3", "flat=true", "name=other"])
-    assert found == ShiftSettings(target=0.25, batch_size=3, flat=True, name="other")
+    found = ShiftSettings().replaced(["target=0.25", "rate=2.5", "batch_size=3", "flat=true", "name=other"])
+    assert found == ShiftSettings(target=0.25, rate=2.5, batch_size=3, flat=True, name="other")
 
 
 @pytest.mark.parametrize(
