@@ -166,7 +166,7 @@ class DegradationRecipe(Recipe):
         """Low pictures, their references, and the same references in another order: (batch, 3, crop, crop) each."""
         squares = [self._square(scene, generator) for scene in pictures]
         low, reference = (torch.cat(column) for column in zip(*squares, strict=True))
-        # The pictures of a batch come in random order, so a rotation of it pairs at random, and none with its own.
+        # The pictures of a batch come in random order, so a rotation of it pairs at random, but not with its own.
         shift = 1 + int(torch.randint(len(pictures) - 1, (), generator=generator))
         return low, reference, reference.roll(shift, dims=0)
 
@@ -188,7 +188,7 @@ class DegradationRecipe(Recipe):
         return self._learn_refinement(batch, (share - first) / (1 - first))
 
     def _learn_degradation(self, batch: tuple[Tensor, ...], share: float) -> Mapping[str, Tensor]:
-        """Make I_D, put onto other references, look like the low pictures and be found again in them (Eq. 2 to 8)."""
+        """Make I_D, put onto other references, look like the low pictures and be found again in them."""
         low, _, other = batch
         settings = self._settings
         set_learning_rate(self._first, self._rate(share, DEGRADATION_STEPS))
@@ -224,7 +224,7 @@ class DegradationRecipe(Recipe):
         return judged_real(self.mixed(judge, real)) + judged_fake(self.mixed(judge, fake))
 
     def _learn_refinement(self, batch: tuple[Tensor, ...], share: float) -> Mapping[str, Tensor]:
-        """Bring the enhanced pictures near their references: Charbonnier and SSIM (Eq. 9 to 11)."""
+        """Bring the enhanced pictures near their references: Charbonnier and SSIM."""
         low, reference, other = batch
         if self._end_to_end:
             set_learning_rate(self._second, self._rate(share, DEGRADATION_STEPS + REFINEMENT_STEPS))

@@ -1,0 +1,62 @@
+"""Any folder of the user's photographs taken in good light, each darkened by a simulated camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.contracts import Dataset, Pair, Sample
+from bench.image import pictures_in, read_rgb, resize
+
+from ._camera import Camera, darken, draw_exposure, generator_for
+
+SEED = 2018
+"""Changing it changes every dark picture; the demo's, so that the same photograph gives the same picture in both."""
+LONG_SIDE = 640
+"""Larger photographs are reduced to this (Pillow bicubic), as in the demo: a camera's own noise is averaged away."""
+
+
+class Darkened(Dataset):
+    """`darkened:DIR`: the photographs of DIR are the references; `_camera.darken` takes each again in poor light.
+
+    Pairs to learn from where there are no real ones (DGAF's source pairs, DRGN's references). Exposure, tint and noise
+    of a picture depend on its file's stem alone. The noise is simulated: scores are no results to print.
+    """
+
+    label = "darkened"
+    layout = "photographs taken in good light"
+    origin = "the user's own photographs, darkened by datasets/_camera.py"
+    needs_root = False
+
+    def __init__(self, option: str = "", root: Path | None = None) -> None:
+        super().__init__(option, root)
+        if not option:
+            raise ValueError(f"darkened needs a directory: write darkened:DIR, where DIR holds {self.layout}")
+        self.directory = Path(option)
+        self.label = f"{self.directory.resolve().name or option} (darkened)"
+
+    @property
+    def paired(self) -> bool:
+        """Always."""
+        return True
+
+    def samples(self) -> list[Sample]:
+        """The photographs, by name."""
+        if not self.directory.is_dir():
+            raise FileNotFoundError(f"darkened:{self.option} is not a folder ({self.directory.resolve()})")
+        return [Sample(stem, file, file) for stem, file in pictures_in(self.directory).items()]
+
+    def load(self, sample: Sample) -> Pair:
+        """The darkened photograph and the photograph, both 8-bit exact."""
+        reference = _reduced(read_rgb(sample.low))
+        generator = generator_for(SEED, sample.id)
+        return Pair(darken(reference, draw_exposure(generator), Camera(), generator), reference)
+
+
+def _reduced(photograph: Tensor) -> Tensor:
+    """In 8 bit, its longer side LONG_SIDE at most; the shorter one keeps a pixel."""
+    height, width = photograph.shape[1:]
+    scale = min(1.0, LONG_SIDE / max(height, width))
+    # At its own size too: resizing leaves the pixels of an 8-bit picture alone and rounds those of a 16-bit one.
+    return resize(photograph, f"{max(1, round(width * scale))}x{max(1, round(height * scale))}")
