@@ -242,7 +242,7 @@ def _shallow(layout: Layout) -> nn.Sequential:
 
 @dataclass(frozen=True, kw_only=True)
 class JCRNetSettings(Settings):
-    """Section IV-A where it says; ours are the epochs (300 of 1,400 pairs), the clipping and the rotations."""
+    """The paper's where it says; ours are the epochs (300 of 1,400 pairs), the clipping and the rotations."""
 
     batch_size: int = 10
     steps: int = 42_000
@@ -371,7 +371,7 @@ class JCRNet(Adapter):
 
     label = "JCRNet"
     kind = "paired"
-    source = "Yu, Shi and Han 2023, arXiv 2309.16128, Sections III and IV-A"
+    source = "Yu, Shi and Han 2023, IEEE Transactions on Multimedia, arXiv 2309.16128"
     options: ClassVar[Mapping[str, str]] = {name: variant.meaning for name, variant in VARIANTS.items()}
     pad_multiple = MULTIPLE
     weights_file = "jcrnet.safetensors"

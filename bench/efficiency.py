@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -186,7 +186,7 @@ def count_macs(adapter: Adapter, low: Tensor) -> int:
     """Multiply-accumulates of one `enhance`; transposed convolutions are counted on their input pixels."""
     with FlopCounterMode(display=False) as counter:
         adapter.enhance(low)
-    operations = counter.get_flop_counts().get("Global", {})
+    operations: Mapping[object, int] = counter.get_flop_counts().get("Global", {})
     return sum(flops for operation, flops in operations.items() if operation in _COUNTED) // 2
 
 
@@ -313,9 +313,7 @@ def _cpu_memory(candidate: Candidate, setting: Setting) -> float:
         try:
             return pool.submit(_growth, candidate.name, candidate.config, setting).result()
         except BrokenExecutor as error:
-            raise MemoryError("the process that measured the memory was killed; most likely there is too little") from (
-                error
-            )
+            raise MemoryError("the process that measured it was killed; most likely there is too little") from error
 
 
 def _growth(name: str, config: Config, setting: Setting) -> float:
@@ -332,8 +330,8 @@ def _growth(name: str, config: Config, setting: Setting) -> float:
         before = _peak()
         adapter.enhance(low)
         grown = _peak() - before
-    weights = adapter.module.state_dict().values() if isinstance(adapter, Network) else ()
-    return (grown + sum(tensor.nbytes for tensor in [low, *weights])) / MIB
+    weights: Iterable[Tensor] = adapter.module.state_dict().values() if isinstance(adapter, Network) else ()
+    return (grown + low.nbytes + sum(tensor.nbytes for tensor in weights)) / MIB
 
 
 def _peak() -> int:
