@@ -14,8 +14,6 @@ Value = TypeVar("Value")
 # First row of the inverse of MATLAB's YIQ matrix [1 .956 .621; 1 -.272 -.647; 1 -1.106 1.703], as its rgb2gray uses it.
 GREY_WEIGHTS = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 LUMA_BT601_WEIGHTS = (0.299, 0.587, 0.114)
-STRIP = 30_000
-"""Pixels per strip."""
 
 
 class Planes:
@@ -30,7 +28,7 @@ class Planes:
     def rgb255(self) -> Tensor:
         """RGB scaled to 0..255, float32 (N, 3, H, W); whole numbers, exactly, for an 8-bit picture."""
         # The float32 product of float32(k / 255) with 255 is k for every k of 0..255; a float64 product is not.
-        return self.rgb.to(torch.float32) * 255
+        return self.rgb.to(torch.float32, memory_format=torch.contiguous_format) * 255
 
     @cached_property
     def luma_bt601(self) -> Tensor:
@@ -51,12 +49,5 @@ class Planes:
 
 def weighted(rgb: Tensor, weights: tuple[float, float, float]) -> Tensor:
     """Weighted sum of the channels in float64, (N, 3, H, W) -> (N, 1, H, W)."""
-    total = torch.empty_like(rgb[:, 0:1], dtype=torch.float64, memory_format=torch.contiguous_format)
-    # In strips on a processor: the sums stay in its cache between the channels.
-    height, width = rgb.shape[-2:]
-    step = max(1, STRIP // width) if rgb.device.type == "cpu" else height
-    for picture, sums in zip(torch.split(rgb, 1), torch.split(total, 1), strict=True):
-        for channels, strip in zip(torch.split(picture, step, -2), torch.split(sums, step, -2), strict=True):
-            strip.copy_(channels[:, 0:1]).mul_(weights[0])
-            strip.add_(channels[:, 1:2], alpha=weights[1]).add_(channels[:, 2:3], alpha=weights[2])
-    return total
+    total = rgb[:, 0:1].to(torch.float64, memory_format=torch.contiguous_format, copy=True).mul_(weights[0])
+    return total.add_(rgb[:, 1:2], alpha=weights[1]).add_(rgb[:, 2:3], alpha=weights[2])

@@ -59,6 +59,15 @@ def test_reduction_by_three_starts_one_pixel_before_the_picture() -> None:
     assert pc.reduced(plane)[0, 0, 1, :3].tolist() == pytest.approx([1 / 3, 3, 6])
 
 
+@pytest.mark.parametrize("length", [1, 2, 5, 1000, 20_001, 60_000])
+def test_the_median_of_squares_is_numpys(length: int) -> None:
+    values = np.random.default_rng(3).rayleigh(size=(3, length)).astype(np.float32)
+    values[1] = np.round(values[1])  # many equal ones
+    values[2, :: pc.SAMPLING] += 9  # a sample that says nothing about the rest
+    medians = pc._median_of_squares(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(medians, np.median(values.astype(np.float64) ** 2, axis=1), rtol=1e-15)
+
+
 def test_fsim_of_a_constant_picture_is_nan_with_a_stated_reason() -> None:
     photograph = photographs()[0]
     for level in (0, 77):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from _pictures import darkened, from_8bit, grey, photographs, picture, rows
 from scipy.io import savemat
+from scipy.ndimage import correlate1d
 
 from bench.metrics import _filters as filters
 from bench.metrics import _scene_statistics as statistics
@@ -122,6 +123,16 @@ def gaussian_window() -> list[tuple[int, int, float]]:
     """Column, row, tap of a 7x7 Gaussian of deviation 7/6 with sum 1."""
     taps = {offset: math.exp(-(offset**2) / (2 * (7 / 6) ** 2)) for offset in range(-3, 4)}
     return [(x, y, taps[x] * taps[y] / sum(taps.values()) ** 2) for x in taps for y in taps]
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 900, 41), (1, 3, 23, 1500)])
+def test_filters_agree_with_scipy_where_the_window_lies_inside(shape: tuple[int, ...]) -> None:
+    planes = np.random.default_rng(2).normal(size=shape)
+    taps = np.arange(1.0, 8.0)  # not symmetric
+    for axis, inside in ((-2, np.s_[..., 3:-3, :]), (-1, np.s_[..., 3:-3])):
+        expected = correlate1d(planes, taps, axis)[inside]
+        filtered = filters.correlate(torch.from_numpy(planes), tuple(taps), axis).numpy()
+        np.testing.assert_allclose(filtered, expected, rtol=0, atol=1e-12)
 
 
 def test_halving_a_ramp_gives_the_points_between_its_pairs() -> None:

@@ -32,8 +32,8 @@ RELEASED = tuple(
 the smaller distance from the centre along the axes."""
 CHUNK = 2**16
 """Windows summed at once in the releases' order, 50 MB."""
-STRIP = 30_000
-"""Pixels whose products are summed at a time on a processor, so that they stay in its cache."""
+STRIP = 60_000
+"""Pixels whose products are summed at a time on a processor; four sums of 2^16 NumPy's OpenBLAS keeps in one thread."""
 SHAPES = tuple(0.2 + 0.001 * step for step in range(9801))
 """Grid on which both releases look for the shape parameter alpha: 0.2:0.001:10."""
 
@@ -58,14 +58,16 @@ def normalised(luminance: Tensor, border: str) -> Tensor:
     mean = correlate2d(padded, TAPS)
     deviation = correlate2d(padded.square(), TAPS).addcmul_(mean, mean, value=-1).abs_().sqrt_()
     contrast = luminance - mean
-    constant = constant_windows(padded, WINDOW)
+    # Constant windows leave a rounding rest; there the contrast is exactly zero, which counts on neither side below.
     # Where the window is exactly antisymmetric about its centre x - mean is zero in exact arithmetic, but a sum leaves
     # 1e-14 of either sign, and the fits below count signs. There the mean is summed as the releases do it.
-    doubtful = (contrast.abs() < ROUNDING).logical_and_(~constant).nonzero(as_tuple=True)
-    if len(doubtful[0]):
-        contrast[doubtful] = luminance[doubtful] - _released_mean(padded, doubtful, border)
-    # Constant windows leave the same rest; there it is exactly zero, which counts on neither side.
-    contrast.masked_fill_(constant, 0)
+    resting = contrast.abs()
+    if resting.min() < ROUNDING:
+        constant = constant_windows(padded, WINDOW)
+        doubtful = (resting < ROUNDING).logical_and_(~constant).nonzero(as_tuple=True)
+        if len(doubtful[0]):
+            contrast[doubtful] = luminance[doubtful] - _released_mean(padded, doubtful, border)
+        contrast.masked_fill_(constant, 0)
     return contrast.div_(deviation.add_(1))
 
 
@@ -110,7 +112,7 @@ def flat_share(planes: Planes) -> Tensor:
 
 def asymmetric_fit(samples: Tensor) -> Asymmetric:
     """Moment fit of each row of samples (..., L), alpha being the nearest value of the grid."""
-    absolute = torch.linalg.vector_norm(samples, 1, dim=-1)
+    absolute = samples.abs().sum(-1)
     squares = torch.stack([_squares(samples.clamp(max=0)), _squares(samples.clamp(min=0))])
     # Counts from signs: twice as fast as sums of flags.
     signs = samples.sign()
@@ -126,8 +128,8 @@ def neighbour_fits(contrast: Tensor, shifts: Sequence[tuple[int, int]]) -> Asymm
     sum over them is a sum over products of the signed parts of the two pixels.
     """
     _, height, width = contrast.shape
-    # Picture by picture, on a processor in strips that stay in its cache; so the sums do not depend on the batch.
-    step = max(1, STRIP // width) if contrast.device.type == "cpu" else height
+    # Picture by picture, on a processor in strips; so the sums do not depend on the batch.
+    step = max(1, STRIP // (width + 2)) if contrast.device.type == "cpu" else height
     strips = [_neighbour_sums(plane, top, step, shifts) for plane in contrast for top in range(0, height, step)]
     sums = torch.stack(strips).view(len(contrast), -1, len(shifts), 9).sum(1)
     absolute, *products = sums.unbind(-1)
@@ -147,19 +149,27 @@ def _neighbour_sums(plane: Tensor, top: int, count: int, shifts: Sequence[tuple[
     strip = torch.cat([rows[:, -1:], rows, rows[:, :1]], dim=1)
     pitch = strip.shape[1]
     values = strip.flatten()
-    signs = values.to(torch.float32).sign_()  # sums of up to 2^24 ones are exact
-    parts, signs = (torch.stack([each.clamp(min=0), each.clamp(max=0)]) for each in (values, signs))
-    fields = (values.abs().unsqueeze(0), parts.square_(), signs)
+    parts = torch.stack([values.clamp(min=0), values.clamp(max=0)])
+    signs = parts.to(torch.float32).sign_()  # sums of up to 2^24 ones are exact
+    fields = (values.abs_().unsqueeze(0), parts.square_(), signs)
     # The pixels themselves: zero in the added columns, so that one offset reaches every pixel's neighbour.
     own = [_without_added_columns(field, pitch)[:, 1:-1] for field in fields]
     length = own[0].shape[1]
     # Opposite directions give the same products.
     offsets = [1 + abs(down * pitch + right) for down, right in shifts]
     sums = [
-        torch.stack([mine @ field[:, first : first + length].T for first in offsets]).flatten(1)
-        for mine, field in zip(own, fields, strict=True)
+        [_inner(mine, field[:, first : first + length]).flatten() for mine, field in zip(own, fields, strict=True)]
+        for first in offsets
     ]
-    return torch.cat(sums, dim=1)
+    return torch.stack([torch.cat(each) for each in sums])
+
+
+def _inner(rows: Tensor, others: Tensor) -> Tensor:
+    """Inner products of every row of one matrix with every row of the other."""
+    if rows.device.type != "cpu" or len(rows) == 1:
+        return rows @ others.T
+    # NumPy's OpenBLAS takes half the time of torch's MKL on two rows; on a single one it would start threads.
+    return torch.from_numpy(rows.numpy() @ others.numpy().T)
 
 
 def _without_added_columns(fields: Tensor, pitch: int) -> Tensor:
@@ -185,7 +195,7 @@ def symmetric_fit(samples: Tensor) -> tuple[Tensor, Tensor]:
     """Shape and variance of a zero-mean generalised Gaussian for each row of samples (..., L)."""
     length = samples.shape[-1]
     variance = _squares(samples) / length
-    ratio = variance / (torch.linalg.vector_norm(samples, 1, dim=-1) / length).square()
+    ratio = variance / samples.abs().mean(-1).square()
     grid = _grid(samples.device)
     return grid.alpha[_nearest(-ratio, grid.symmetric_negated)], variance
 

@@ -15,7 +15,7 @@ from bench.planes import Planes
 from ._filters import halve
 from ._scene_statistics import FLAT, WINDOW, flat_share, neighbour_fits, normalised, symmetric_fit
 from ._support_vectors import Regression, read_regression
-from ._threads import unsplit
+from ._threads import side_by_side, unsplit
 
 SHIFTS = ((0, 1), (1, 0), (1, 1), (-1, 1))
 """Neighbours whose products are fitted, as (rows down, columns right)."""
@@ -60,7 +60,7 @@ def brisque_features(grey: Tensor) -> Tensor:
         raise ValueError(
             f"BRISQUE's {WINDOW}x{WINDOW} window at half size needs {smallest}x{smallest} pixels, not {size}"
         )
-    return torch.cat([_scale(grey), _scale(halve(grey))], dim=-1)
+    return torch.cat(side_by_side([lambda: _scale(grey), lambda: _scale(halve(grey))]), dim=-1)
 
 
 def brisque(grey: Tensor, model: Regression, ranges: Ranges) -> Tensor:
