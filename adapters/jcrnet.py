@@ -32,8 +32,9 @@ from ._options import unknown_option
 from ._patches import patches, read_pair
 from ._weights import load_weights, shipped
 
-MULTIPLE = 4
-"""Sides are padded to a multiple of this for the encoder and decoder."""
+MULTIPLE = 8
+"""Sides are padded to a multiple of this: 4 for the encoder and decoder, twice that so that the smallest picture still
+has the several values per channel that instance normalisation needs at the bottom."""
 FIRST_WIDTH, SECOND_WIDTH = 0.4412, 0.4965
 """Where the step widths of the two data steps start, in the repository."""
 TAIL_GROWTH = 16

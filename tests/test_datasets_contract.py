@@ -24,6 +24,8 @@ def kind_of(name: str) -> type[Dataset]:
 
 
 ROOTED = [name for name in NAMES if kind_of(name).needs_root]
+DIRECTORIES = ["darkened", "folder"]
+"""Data sets whose option is the user's folder."""
 UNPAIRED = ["dicm", "fusion", "lime", "mef", "npe", "vv"]
 
 
@@ -40,10 +42,10 @@ def laid_out(name: str, folder: Path) -> Dataset:
     if name == "lol":
         fill(folder / "eval15" / "low", "10", "2", "1")
         fill(folder / "eval15" / "high", "10", "2", "1")
-    elif name in (*UNPAIRED, "folder"):
+    elif name in (*UNPAIRED, *DIRECTORIES):
         fill(folder, "10", "2", "1")
     kind = kind_of(name)
-    if name == "folder":
+    if name in DIRECTORIES:
         return kind(option=str(folder))
     return kind(root=folder if kind.needs_root else None)
 
@@ -86,7 +88,7 @@ def test_an_empty_root_is_an_error_with_its_name(name: str, tmp_path: Path) -> N
         kind_of(name)(root=tmp_path).samples()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "folder"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in DIRECTORIES])
 def test_an_unknown_option_is_refused_with_the_way_out(name: str) -> None:
     with pytest.raises(ValueError, match=rf"nonsense.*write {name}"):
         kind_of(name)(option="nonsense")
