@@ -171,10 +171,14 @@ class DegradationRecipe(Recipe):
         return low, reference, reference.roll(shift, dims=0)
 
     def _square(self, scene: tuple[Tensor, ...], generator: Generator) -> tuple[Tensor, ...]:
-        """The same random square of a scene's pictures, (1, 3, crop, crop), reduced from up to `largest_scale`."""
+        """The same random square of a scene's pictures, (1, 3, crop, crop).
+
+        Half of them are as in the picture, with its noise; the others are reduced from up to `largest_scale`.
+        """
         crop = self._settings.crop
         largest = min(int(self._settings.largest_scale * crop), *scene[0].shape[-2:])
-        side = crop + int(torch.randint(max(largest - crop, 0) + 1, (), generator=generator))
+        room = max(largest - crop, 0)
+        side = crop + max(int(torch.randint(-room, room + 1, (), generator=generator)), 0)
         return tuple(
             F.interpolate(square, (crop, crop), mode="bilinear", antialias=True) if side > crop else square
             for square in patches([scene], side, generator)
