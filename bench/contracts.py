@@ -1,7 +1,7 @@
 """What each kind of plug-in promises and the values they exchange; imports nothing of bench.
 
 A plug-in is one file with one public class: `adapters/<name>.py` holds an Adapter, `datasets/<name>.py` a Dataset,
-`bench/metrics/<name>.py` a Metric, `reports/<name>.py` a Report. Users write `name` or `name:option`
+`bench/metrics/<name>.py` a Metric, `bench/tasks/<name>.py` a Task, `reports/<name>.py` a Report. Users write `name` or `name:option`
 (`gamma:2.2`, `outputs:DIR`, `lol:our485`); what follows the colon arrives as `option`.
 
 One image convention everywhere: RGB float32 tensor (N, 3, H, W), range [0, 1], on any device.
@@ -10,12 +10,14 @@ One image convention everywhere: RGB float32 tensor (N, 3, H, W), range [0, 1], 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -36,10 +38,12 @@ class Sample:
     """The file the low-light picture comes from (for a synthetic set: the photograph that is darkened)."""
     reference: Path | None = None
     """The file of the normal-light reference, None where the set has none."""
+    truth: tuple[Path, ...] = ()
+    """Files that say what is in the picture (boxes, mask, second input); empty where no task has a truth."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file the sample is read from, without repetition; their SHA-256 identify the sample."""
+        """Every file the two pictures are read from, without repetition; their SHA-256 identify the sample."""
         if self.reference is None or self.reference == self.low:
             return (self.low,)
         return (self.low, self.reference)
@@ -50,6 +54,36 @@ class Pair(NamedTuple):
 
     low: Tensor
     reference: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """The objects of a picture that a detector should find, in pixels of the picture as its data set loads it."""
+
+    corners: NDArray[np.float64]
+    """(M, 4): left, top, right, bottom; inside the picture, right > left and bottom > top."""
+    names: tuple[str, ...]
+    """Class of each, by its COCO name where COCO has the class ('motorcycle', 'person', 'dining table')."""
+    ignored: NDArray[np.bool_]
+    """(M,): COCO's iscrowd; a detection inside such a region counts neither as right nor as wrong."""
+    areas: NDArray[np.float64]
+    """(M,): what COCO's size ranges go by: the area of the object's outline, or of its box where none is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is known about a picture besides how it should look; what tasks are scored against."""
+
+    size: tuple[int, int]
+    """Width and height of the picture that boxes and mask belong to."""
+    boxes: Boxes | None = None
+    """None where objects are not annotated; an annotated picture without objects has Boxes of length 0."""
+    mask: NDArray[np.bool_] | None = None
+    """(H, W): True on the salient object."""
+    second: Tensor | None = None
+    """(3, H, W) in [0, 1]: depth or thermal picture of the same scene, handed to the model as it is."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Kinds of pictures that scores are also given for, e.g. {'light': 'twilight', 'place': 'outdoor'}."""
 
 
 class Dataset(ABC):
@@ -86,6 +120,20 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, sample: Sample) -> Pair:
         """Decode (or synthesise, deterministically) one sample; raises ValueError or OSError naming the file."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the set has a truth for: 'detection', 'saliency'."""
+        return ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the annotated classes, in the order tables show them; empty without boxes."""
+        return ()
+
+    def truth(self, sample: Sample) -> Truth:
+        """What is in the picture; raises ValueError or OSError naming file and line."""
+        raise ValueError(f"{self.label} has no truth for any task")
 
 
 class Adapter(ABC):
@@ -198,6 +246,107 @@ class Metric(ABC):
         return None
 
 
+Arrays = Mapping[str, NDArray[Any]]
+"""What a model says of one picture, by name; stored with the run."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One score of a task over a set of pictures, as a function of how often each of them counts.
+
+    Most scores of tasks are no means over pictures (average precision, the best F-measure over thresholds); as a
+    function of weights they can be resampled all the same.
+    """
+
+    name: str
+    """As the column's metric, e.g. 'map', 'ap:bicycle', 'maxf'."""
+    label: str
+    higher_is_better: bool
+    definition: str
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """(R, N) weights, not negative, one row per resample, to (R,) values; NaN where the weights leave nothing."""
+    group: str = ""
+    """'' for the main table, otherwise the table it stands in: 'AP by class', 'mAP by light'."""
+    decimals: int = 4
+    unit: str = ""
+    values: NDArray[np.float64] | None = None
+    """(N,) where the score is the mean of a value per picture; it is then stored and tested like a metric."""
+
+
+class Predictor(ABC):
+    """A loaded model of a task."""
+
+    @abstractmethod
+    def predict(self, enhanced: Tensor, truths: Sequence[Truth], ids: Sequence[str]) -> list[Arrays]:
+        """What the model says of each picture of a batch (N, 3, H, W) in [0, 1].
+
+        Coordinates are in pixels of the truth's size, which differs from the batch's where the protocol resizes.
+        Besides that the model sees only the truths' second inputs.
+        """
+
+
+class Task(ABC):
+    """What comes after enhancement: a model that looks at the pictures, and how its answers are scored.
+
+    `bench/tasks/<name>.py` holds one; users write `--tasks detection` or `--tasks detection:MODEL`. Neither the module
+    nor the constructor imports or loads a model.
+    """
+
+    label: ClassVar[str]
+    source: ClassVar[str]
+    """Paper and code the scores follow."""
+    files: ClassVar[tuple[ParameterFile, ...]] = ()
+    """Models that the task takes when the user names none and that this project may not ship."""
+    size: ClassVar[str]
+    """Size of the pictures that the model sees where the user gives none: WIDTHxHEIGHT."""
+    options: ClassVar[str]
+    """What may follow the colon, in one line."""
+
+    def __init__(self, option: str = "", size: str = "", files: Mapping[str, Path] | None = None) -> None:
+        """`files` maps the names of those of `files` that are on this machine; raises ValueError for a bad option."""
+        self.option = option
+        self.size_given = size
+        self.found = files or {}
+
+    @abstractmethod
+    def model(self, dataset: Dataset, method: str) -> tuple[Path, ...]:
+        """Files of the model that looks at a method's pictures of a data set.
+
+        Raises LookupError with the reason and the way out where there is none.
+        """
+
+    @abstractmethod
+    def protocol(self, dataset: Dataset) -> str:
+        """The part of the protocol's name that the task adds, e.g. 'pretrained-yolov8n-640x480'."""
+
+    @abstractmethod
+    def load(self, dataset: Dataset, method: str, device: torch.device) -> Predictor:
+        """The model, ready to predict; raises ValueError, OSError, RuntimeError or ImportError saying why not."""
+
+    def assess(self, prediction: Arrays, truth: Truth) -> Arrays:
+        """What is stored of a prediction: itself and, where scoring is slow, what one picture contributes to scores."""
+        return prediction
+
+    def keep(self, truth: Truth, classes: Sequence[str]) -> Arrays:
+        """What is stored of a picture's truth, for scoring without the data set and for drawing; no strings."""
+        raise NotImplementedError
+
+    @classmethod
+    @abstractmethod
+    def measure(
+        cls,
+        truths: Sequence[Arrays],
+        predictions: Sequence[Arrays | None],
+        classes: Sequence[str],
+        groups: Mapping[str, Sequence[str]],
+    ) -> list[Measured]:
+        """Every score over N pictures; a picture without prediction (None) is given weight 0 by the caller.
+
+        `truths` are what `keep` returned, `predictions` what `assess` returned, `groups` the N values of each kind of
+        group. Which scores there are depends on truths, classes and groups alone.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """How pictures reach the metrics; two protocols never share a column."""
@@ -255,6 +404,8 @@ class Column:
     definition: str
     caveat: str = ""
     """What a caveat above zero means, '' for a metric without caveats."""
+    group: str = ""
+    """Which of several tables of the same data set and protocol the column stands in; '' for the main one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +431,11 @@ class Cell:
     """'best': best and separated from every other method; 'tie': best or not separated from the best; '' otherwise."""
     caveats: int = 0
     """How many of the n values carry a caveat."""
+    gain: float | None = None
+    """Difference of the mean to the row without enhancement, over the pictures both have; None in that row."""
+    gain_low: float | None = None
+    gain_high: float | None = None
+    """95 % bootstrap interval of that difference, the same pictures drawn for both."""
 
 
 @dataclass(frozen=True, slots=True)

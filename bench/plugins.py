@@ -23,6 +23,7 @@ ROOMS: dict[type, tuple[str, str]] = {
     contracts.Adapter: ("adapters", "method"),
     contracts.Dataset: ("datasets", "data set"),
     contracts.Metric: ("metrics", "metric"),
+    contracts.Task: ("tasks", "task"),
     contracts.Report: ("reports", "report"),
 }
 """Folder of each kind of plug-in, and what users call it."""

@@ -17,6 +17,7 @@ ROOMS = {
     "datasets": {"contracts", "image"},
     "reports": {"contracts"},
     "bench/metrics": {"contracts", "image", "planes"},
+    "bench/tasks": {"contracts", "image", "training"},
 }
 """What a room may import of bench, besides files beside it (relatively: only so do type checkers find them)."""
 
