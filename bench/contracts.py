@@ -1,8 +1,9 @@
 """What each kind of plug-in promises and the values they exchange; imports nothing of bench.
 
 A plug-in is one file with one public class: `adapters/<name>.py` holds an Adapter, `datasets/<name>.py` a Dataset,
-`bench/metrics/<name>.py` a Metric, `bench/tasks/<name>.py` a Task, `reports/<name>.py` a Report. Users write `name` or `name:option`
-(`gamma:2.2`, `outputs:DIR`, `lol:our485`); what follows the colon arrives as `option`.
+`bench/metrics/<name>.py` a Metric, `bench/tasks/<name>.py` a Task, `reports/<name>.py` a Report.
+Users write `name` or `name:option` (`gamma:2.2`, `outputs:DIR`, `lol:our485`); what follows the colon arrives as
+`option`.
 
 One image convention everywhere: RGB float32 tensor (N, 3, H, W), range [0, 1], on any device.
 """

@@ -121,6 +121,10 @@ class Recipe(nn.Module, ABC):
     def optimisers(self) -> Sequence[Optimizer]:
         """Every optimiser, always in the same order; a checkpoint holds their states."""
 
+    def load(self, dataset: Dataset, sample: Sample) -> Pair:
+        """What is learned: the second picture from the first; a recipe of a task gives the mask as the second."""
+        return dataset.load(sample)
+
     @abstractmethod
     def read(self, pair: Pair) -> tuple[Tensor, ...]:
         """What is kept of a decoded sample, on the CPU: made once per picture, so nothing random belongs here."""
@@ -353,7 +357,7 @@ class _Stream:
         if index in self._kept:
             return self._kept[index]
         dataset, sample = self._items[index]
-        tensors = self._learner.read(dataset.load(sample))
+        tensors = self._learner.read(self._learner.load(dataset, sample))
         size = sum(tensor.nbytes for tensor in tensors)
         if size <= self._room:
             self._kept[index] = tensors
@@ -386,7 +390,7 @@ def _validate(learner: Recipe, held_out: Sequence[Item], device: torch.device) -
     learner.eval()
     values = []
     for dataset, sample in held_out:
-        low, reference = dataset.load(sample)
+        low, reference = learner.load(dataset, sample)
         assert reference is not None
         enhanced = learner.enhance(low[None].to(device)).clamp(0, 1)
         error = (round_8bit(enhanced).double() - reference.to(device).double()).square().mean()
@@ -463,7 +467,7 @@ def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequen
     digest = sha256()
     used = {id(item): item for kind in plan.recipe.kinds for item in items[kind]}
     everything = [*used.values(), *held_out]
-    for path in itertools.chain.from_iterable(item.sample.files for item in everything):
+    for path in itertools.chain.from_iterable((*item.sample.files, *item.sample.truth) for item in everything):
         digest.update(f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}\n".encode())
     return Identity(
         method=plan.method,
