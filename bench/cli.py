@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -84,6 +84,19 @@ def run(
     methods: Annotated[str | None, typer.Option(help="Comma-separated, e.g. input,clahe,gamma:2.2,mine.py.")] = None,
     datasets: Annotated[str | None, typer.Option(help="Comma-separated, e.g. demo,lol,folder:DIR.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Comma-separated, or auto: all that apply.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="detection, saliency, none, or auto: all that a set has a truth for.")
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="For detection: .pt, .onnx, .engine, or finetuned:DIR with one per method.", metavar="FILE"),
+    ] = None,
+    detector_size: Annotated[
+        str | None, typer.Option(help="Of the pictures it sees; default 640x480.", metavar="WIDTHxHEIGHT")
+    ] = None,
+    saliency_model: Annotated[
+        str | None, typer.Option(help="For saliency: .onnx, TorchScript, or maps:DIR made elsewhere.", metavar="FILE")
+    ] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="The run's folder; the same folder resumes.", metavar="DIR")
     ] = None,
@@ -113,6 +126,7 @@ def run(
         "methods": methods,
         "datasets": datasets,
         "metrics": metrics,
+        "tasks": tasks,
         "out": out_folder,
         "device": device,
         "size": size,
@@ -127,7 +141,11 @@ def run(
     }
     with reported():
         with asked():
-            chosen = configuration.load(config, settings, root or (), weights or ())
+            models = {
+                "detection": {"model": detector, "size": detector_size},
+                "saliency": {"model": saliency_model},
+            }
+            chosen = configuration.load(config, settings, root or (), weights or (), models)
         _run(chosen, retry_failed)
 
 
@@ -152,7 +170,7 @@ def _run(config: Config, retry_failed: bool) -> None:
             err.print("[yellow]note:[/yellow] a metric is off its published values; `bench selfcheck` says which")
         result.keep(store, planned, manifest, config.run.thumbnails)
         if retry_failed:
-            for key in (key for job in planned.jobs for key in job.score_keys.values()):
+            for key in (key for job in planned.jobs for key in (*job.score_keys.values(), *job.task_keys.values())):
                 store.forget_failures(key)
         trace = runner.Trace()
         with _bar("pictures/s") as bar:
@@ -162,13 +180,8 @@ def _run(config: Config, retry_failed: bool) -> None:
                 bar.update(
                     task, total=step.total, completed=step.done, description=(step.dataset or "up to date") + failed
                 )
-        if trace.broken:
-            broken = {
-                (column.dataset, column.metric): trace.broken[column.metric]
-                for column in planned.columns
-                if column.metric in trace.broken
-            }
-            planned = _with_missing(planned, broken)
+        if trace.broken or trace.broken_models:
+            planned = planned.without(trace.broken, trace.broken_models)
             result.keep(store, planned, manifest, config.run.thumbnails)
         with err.status("summing up"):
             finished = result.load(store)
@@ -300,19 +313,68 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Begin with these weights of the same method.", metavar="FILE")
     ] = None,
+    enhanced_by: Annotated[
+        str | None,
+        typer.Option(help="For detector: learn from this method's output instead of daylight.", metavar="METHOD"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of initialisation and of every draw.")] = None,
     device: Device = None,
     root: Roots = None,
+    weights: Weights = None,
     config: ConfigFile = None,
 ) -> None:
-    """Train a method by its recipe; killed and resumed it ends in the same weights as an unbroken training."""
+    """Train a method by its recipe; killed and resumed it ends in the same weights as an unbroken training.
+
+    METHOD may also be `detector` (by ultralytics, on any set with boxes) or `saliency` (on any set with masks).
+    """
+    from bench import apprentice
+
     with reported(), asked():
-        chosen = configuration.load(config, {"device": device, "seed": seed}, root or ())
+        chosen = configuration.load(config, {"device": device, "seed": seed}, root or (), weights or ())
         if steps and epochs:
             raise ValueError("--steps and --epochs both say how long to train; give one of them")
+        task = apprentice.task_trained_as(method)
+        if task is not None and not hasattr(task[1], "recipe"):
+            words = [*(changes or ()), *([f"epochs={epochs}"] if epochs else ())]
+            if steps or resume or precision:
+                raise ValueError(
+                    f"bench train {method} takes --epochs and --set; --steps, --resume, --precision are for methods"
+                )
+            _train_by_library(task, dataset, words, start, out_folder, held_out, enhanced_by, chosen)
+            return
+        if enhanced_by:
+            raise ValueError(f"--enhanced-by is for `bench train detector`, not for {method}")
         words = [*(changes or ()), *([f"steps={steps}"] if steps else ())]
         plan = _training_plan(method, dataset, words, epochs, held_out, precision, start, chosen)
         _train(plan, out_folder or Path("training") / Path(plan.weights_file).stem, resume, chosen)
+
+
+def _train_by_library(
+    task: tuple[str, Any],
+    datasets: str,
+    words: Sequence[str],
+    start: Path | None,
+    folder: Path | None,
+    held_out: int | None,
+    enhanced_by: str | None,
+    config: Config,
+) -> None:
+    from bench import apprentice, lineup, provenance
+
+    name, kind = task
+    schooling = apprentice.Schooling(
+        task=name,
+        datasets=[lineup.build_training_set(one, config) for one in datasets.split(",") if one],
+        method=lineup.build_method(enhanced_by, config, provenance.sha256_of_files) if enhanced_by else None,
+        held_out=held_out,
+        seed=config.run.seed,
+    )
+    folder = folder or Path("training") / kind.trained_as
+    device, commit = _device(config.run.device), provenance.revision()[0] or "unknown"
+    written = apprentice.train(schooling, kind, words, start, folder, device, commit)
+    out.print(f"weights: {written}")
+    use = f"finetuned:{written.parent}" if enhanced_by else str(written)
+    out.print(f"use them with --{kind.trained_as} {use}")
 
 
 def _training_plan(
@@ -327,12 +389,13 @@ def _training_plan(
 ) -> Plan:
     import torch
 
-    from bench import lineup, plugins, training
+    from bench import apprentice, lineup, plugins, training
     from bench.contracts import Adapter
     from bench.plugins import Spec
 
     spec = Spec.parse(method)
-    recipe = training.recipe_of(method, plugins.load(Adapter, spec))
+    task = apprentice.task_trained_as(spec.name)
+    recipe = training.recipe_of(method, task[1] if task else plugins.load(Adapter, spec))
     sources = [lineup.build_training_set(name, config) for name in datasets.split(",") if name]
     settings = recipe.defaults.replaced(changes)
     if epochs:
@@ -346,7 +409,7 @@ def _training_plan(
 
 
 def _train(plan: Plan, folder: Path, resume: bool, config: Config) -> None:
-    from bench import provenance, training
+    from bench import apprentice, provenance, training
 
     notes = {"commit": provenance.revision()[0] or "unknown"}
     with _bar("steps/s") as bar:
@@ -361,7 +424,8 @@ def _train(plan: Plan, folder: Path, resume: bool, config: Config) -> None:
                 )
             weights = step.weights
     out.print(f"weights: {weights}\nlog:     {folder / training.LOG}")
-    out.print(f"use them with --weights {plan.method}={weights}")
+    flag = "--saliency-model " if apprentice.task_trained_as(plan.method) else f"--weights {plan.method}="
+    out.print(f"use them with {flag}{weights}")
 
 
 @app.command()
@@ -588,12 +652,6 @@ def _stop(message: str, status: Exit) -> None:
     for line in message.splitlines():
         err.print(Text.assemble(("error: ", "bold red"), line))
     raise typer.Exit(status)
-
-
-def _with_missing(planned: Any, reasons: Mapping[tuple[str, str], str]) -> Any:
-    from dataclasses import replace
-
-    return replace(planned, missing={**planned.missing, **reasons})
 
 
 def _device(name: str) -> Any:

@@ -46,7 +46,9 @@ class RunSection(Section):
     methods: Names = ("input", "gamma", "he", "clahe", "lime", "zero_dce")
     datasets: Names = ("demo",)
     metrics: Names = ("auto",)
-    """'auto': all seven standard metrics, where a set has no references the no-reference ones."""
+    """'auto': all seven standard metrics, where a set has no references the no-reference ones; 'none': none."""
+    tasks: Names = ("auto",)
+    """'auto': detection and saliency on every set that has a truth for them; 'none': none."""
     reports: Names = ("html", "latex", "markdown", "csv", "records")
     out: Path = Path("runs/default")
     device: str = "auto"
@@ -63,7 +65,7 @@ class RunSection(Section):
     thumbnails: Annotated[int, Field(ge=0)] = 12
     """Pictures per data set that report.html shows."""
 
-    @field_validator("methods", "datasets", "metrics")
+    @field_validator("methods", "datasets", "metrics", "tasks")
     @classmethod
     def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
@@ -109,12 +111,29 @@ class MethodSection(Section):
     weights: Path
 
 
+class TaskSection(Section):
+    """`[tasks.NAME]`: the model of a downstream task."""
+
+    model: str = ""
+    """What may follow the task's colon: a file, finetuned:DIR, maps:DIR; '' for the default."""
+    size: str = ""
+    """WIDTHxHEIGHT of the pictures that the model sees; '' for the task's default."""
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", value):
+            raise ValueError(f"must be WIDTHxHEIGHT such as 640x480, not {value!r}")
+        return value
+
+
 class Config(Section):
     """Everything a command needs to know from the user."""
 
     run: RunSection = RunSection()
     datasets: Mapping[str, DatasetSection] = {}
     methods: Mapping[str, MethodSection] = {}
+    tasks: Mapping[str, TaskSection] = {}
     parameters: Mapping[str, Path] = {}
     """`[parameters]`: place of a metric's file by its name, before any other place is searched."""
 
@@ -146,10 +165,12 @@ def load(
     run: Mapping[str, object] | None = None,
     roots: Sequence[str] = (),
     weights: Sequence[str] = (),
+    tasks: Mapping[str, Mapping[str, str | None]] | None = None,
 ) -> Config:
     """Read `file` (or the bench.toml in force, or the defaults) and lay the command line's words over it.
 
-    `run` holds keys of `[run]`, None meaning "not given"; `roots` and `weights` are 'NAME=PATH' words.
+    `run` holds keys of `[run]` and `tasks` those of `[tasks.NAME]`, None meaning "not given"; `roots` and `weights` are
+    'NAME=PATH' words.
     Raises ConfigError naming the file or flag, the key, and the accepted ones.
     """
     if file is not None and not file.is_file():
@@ -165,6 +186,10 @@ def load(
     for word in weights:
         name, path = _split(word, "--weights")
         data.setdefault("methods", {})[name] = {"weights": path}
+    for name, keys in (tasks or {}).items():
+        given = {key: value for key, value in keys.items() if value is not None}
+        if given:
+            data.setdefault("tasks", {}).setdefault(name, {}).update(given)
     return _build(data, "command line")
 
 
@@ -181,6 +206,10 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
         for section in _table(data.get(room)).values():
             if isinstance(section, dict) and isinstance(section.get(key), str):
                 section[key] = folder / Path(section[key]).expanduser()
+    for section in _table(data.get("tasks")).values():
+        if isinstance(section, dict) and isinstance(section.get("model"), str) and section["model"]:
+            kind, colon, path = section["model"].rpartition(":")
+            section["model"] = f"{kind}{colon}{folder / Path(path).expanduser()}"
     parameters = _table(data.get("parameters"))
     for name, path in parameters.items():
         if isinstance(path, str):
@@ -222,4 +251,9 @@ def _explain(place: str, data: Mapping[str, Any], problem: Any) -> str:
     return f"{place}: {'.'.join(where)}: {message[0].lower() + message[1:]} (found {problem['input']!r})"
 
 
-_SECTIONS: dict[str, type[Section]] = {"run": RunSection, "datasets": DatasetSection, "methods": MethodSection}
+_SECTIONS: dict[str, type[Section]] = {
+    "run": RunSection,
+    "datasets": DatasetSection,
+    "methods": MethodSection,
+    "tasks": TaskSection,
+}

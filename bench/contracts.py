@@ -11,7 +11,7 @@ One image convention everywhere: RGB float32 tensor (N, 3, H, W), range [0, 1], 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -270,8 +270,19 @@ class Measured:
     """'' for the main table, otherwise the table it stands in: 'AP by class', 'mAP by light'."""
     decimals: int = 4
     unit: str = ""
+    support: int | None = None
+    """How many of the pictures hold what is scored (a class, a kind of light); None for all of them."""
     values: NDArray[np.float64] | None = None
     """(N,) where the score is the mean of a value per picture; it is then stored and tested like a metric."""
+
+
+class Scene(NamedTuple):
+    """A picture that a task's model learns from."""
+
+    id: str
+    picture: Tensor
+    """(3, H, W) in [0, 1], at the truth's size."""
+    truth: Truth
 
 
 class Predictor(ABC):
@@ -302,6 +313,10 @@ class Task(ABC):
     """Size of the pictures that the model sees where the user gives none: WIDTHxHEIGHT."""
     options: ClassVar[str]
     """What may follow the colon, in one line."""
+    trained_as: ClassVar[str] = ""
+    """What `bench train` calls its model: 'detector', 'saliency'; '' where none is trained here."""
+    headline: ClassVar[tuple[str, str]]
+    """Name and label of its main score, which stands with a reason where no model could look at the pictures."""
 
     def __init__(self, option: str = "", size: str = "", files: Mapping[str, Path] | None = None) -> None:
         """`files` maps the names of those of `files` that are on this machine; raises ValueError for a bad option."""
@@ -331,6 +346,27 @@ class Task(ABC):
     def keep(self, truth: Truth, classes: Sequence[str]) -> Arrays:
         """What is stored of a picture's truth, for scoring without the data set and for drawing; no strings."""
         raise NotImplementedError
+
+    @classmethod
+    def fit(
+        cls,
+        learned: Iterable[Scene],
+        held_out: Iterable[Scene],
+        classes: Sequence[str],
+        words: Sequence[str],
+        start: Path | None,
+        out: Path,
+        name: str,
+        seed: int,
+        device: torch.device,
+        notes: Mapping[str, Any],
+    ) -> Path:
+        """Train a model on pictures, write it as `out/<name>` with an ending of its own and return that file.
+
+        `words` are settings as 'name=value', `start` a model to begin with. For a task whose model is trained by
+        another library; one with a recipe of ours names it as `recipe`, as an adapter does.
+        """
+        raise ValueError(f"{cls.label} has no model that is trained here")
 
     @classmethod
     @abstractmethod

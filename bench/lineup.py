@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from bench import image, parameters, planes, plugins
-from bench.config import Config
-from bench.contracts import REFIT, Adapter, Dataset, Metric, Sample
+from bench.config import Config, TaskSection
+from bench.contracts import REFIT, Adapter, Dataset, Metric, Sample, Task
 from bench.plugins import Spec
 
 STANDARD_METRICS = ("psnr", "ssim", "fsim", "lpips", "niqe", "brisque", "sseq")
@@ -19,6 +19,9 @@ STANDARD_METRICS = ("psnr", "ssim", "fsim", "lpips", "niqe", "brisque", "sseq")
 
 NO_ENHANCEMENT = "input"
 """The row that every run holds: the pictures as they are."""
+
+NONE = "none"
+"""What `--metrics` and `--tasks` take for: none at all."""
 
 Sha256 = Callable[[Iterable[Path]], list[str]]
 Built = TypeVar("Built")
@@ -51,6 +54,8 @@ class Material:
     """SHA-256 over each sample's files."""
     digest: str
     """Over the data set's source and option; the pictures have their own digests."""
+    truth_digest: str
+    """Over the files that say what is in the pictures."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,20 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Examination:
+    """A downstream task, and which models look at whose pictures."""
+
+    name: str
+    task: Task
+    digest: str
+    """Over its source, option and size."""
+    models: Mapping[tuple[str, str], str]
+    """Digest of the model by (data set, method)."""
+    missing: Mapping[tuple[str, str], str]
+    """Why there is no model, by (data set, method)."""
+
+
+@dataclass(frozen=True)
 class Lineup:
     """Everything that takes part in a run."""
 
@@ -75,6 +94,7 @@ class Lineup:
     measures: tuple[Measure, ...]
     auto_metrics: bool
     """Whether the metrics were left to the harness."""
+    examinations: tuple[Examination, ...]
 
 
 def lineup(config: Config, sha256_of: Sha256) -> Lineup:
@@ -97,7 +117,12 @@ def lineup(config: Config, sha256_of: Sha256) -> Lineup:
         materials=build_all(_material, run.datasets),
         measures=build_all(build_measure, metric_names(config)),
         auto_metrics="auto" in run.metrics,
+        examinations=(),
     )
+    try:
+        made = replace(made, examinations=_examinations(made, config, sha256_of))
+    except (LookupError, ValueError, OSError, TypeError, ImportError) as error:
+        problems.append(str(error))
     if problems:
         raise LineupError("\n".join(dict.fromkeys(problems)))
     return made
@@ -116,9 +141,8 @@ def metric_names(config: Config) -> list[str]:
         absent = any(row.place is None for row in parameters.status(files, config.parameters))
         return f"{name}{REFIT}" if absent and f"{name}{REFIT}" in known else name
 
-    return [
-        name for word in config.run.metrics for name in (map(standard, STANDARD_METRICS) if word == "auto" else (word,))
-    ]
+    expanded = {"auto": lambda: [standard(name) for name in STANDARD_METRICS], NONE: list[str]}
+    return [name for word in config.run.metrics for name in (expanded[word]() if word in expanded else [word])]
 
 
 def build_method(name: str, config: Config, sha256_of: Sha256) -> Method:
@@ -190,6 +214,40 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
     )
 
 
+def _examinations(members: Lineup, config: Config, sha256_of: Sha256) -> tuple[Examination, ...]:
+    """The tasks of `[run]`; left to the harness, those that a data set has a truth for."""
+    offered = list(dict.fromkeys(name for material in members.materials for name in material.dataset.tasks))
+    words = [name for word in config.run.tasks for name in (offered if word == "auto" else [word]) if name != NONE]
+    made = []
+    for word in dict.fromkeys(words):
+        spec = Spec.parse(word)
+        kind = plugins.load(Task, spec)
+        if members.materials and spec.name not in offered:
+            asked = ", ".join(material.name for material in members.materials)
+            raise ValueError(f"--tasks {word}: none of the data sets ({asked}) has a truth for {spec.name}")
+        made.append(_examination(spec, kind, members, config, sha256_of))
+    return tuple(made)
+
+
+def _examination(spec: Spec, kind: type[Task], members: Lineup, config: Config, sha256_of: Sha256) -> Examination:
+    """A task with the models that look at each method's pictures of each data set that it applies to."""
+    section = config.tasks.get(spec.name, TaskSection())
+    found = {row.name: row.place for row in parameters.status(kind.files, config.parameters) if row.place is not None}
+    task = kind(spec.option or section.model, section.size, found)
+    models: dict[tuple[str, str], str] = {}
+    missing: dict[tuple[str, str], str] = {}
+    for material in members.materials:
+        if spec.name not in material.dataset.tasks:
+            continue
+        for method in members.methods:
+            try:
+                models[material.name, method.name] = digest_of(*sha256_of(task.model(material.dataset, method.name)))
+            except LookupError as error:
+                missing[material.name, method.name] = str(error)
+    digest = digest_of(plugins.source_digest(kind), task.option, task.size_given)
+    return Examination(spec.name, task, digest, models, missing)
+
+
 def digest_of(*parts: str) -> str:
     """One SHA-256 over several texts, unambiguous about where each ends."""
     return sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
@@ -210,12 +268,17 @@ def _material(name: str, config: Config, sha256_of: Sha256) -> Material:
         samples=tuple(samples),
         digests=tuple(digest_of(*sha256_of(sample.files)) for sample in samples),
         digest=digest_of(plugins.source_digest(type(dataset)), file_digest(image), dataset.option),
+        truth_digest=digest_of(*sha256_of(dict.fromkeys(file for sample in samples for file in sample.truth))),
     )
 
 
 def _unknown_sections(config: Config) -> list[str]:
     """[datasets.NAME] and [methods.NAME] that name no plug-in: a misspelt name would silently do nothing."""
-    rooms = (("datasets", Dataset, config.datasets), ("methods", Adapter, config.methods))
+    rooms = (
+        ("datasets", Dataset, config.datasets),
+        ("methods", Adapter, config.methods),
+        ("tasks", Task, config.tasks),
+    )
     return [
         f"[{table}.{name}]: no such name{plugins.near(name, known)}"
         for table, kind, sections in rooms

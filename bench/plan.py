@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.contracts import Column, MethodRow, Protocol
-from bench.lineup import Lineup, Material, Measure, Method, digest_of
+from bench.lineup import Examination, Lineup, Material, Measure, Method, digest_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,22 @@ class Job:
     """Content key of the enhanced pictures: method, data set, protocol, device kind, seed."""
     score_keys: Mapping[str, str]
     """Content key of the records by metric; one metric changed makes only its own records stale."""
+    task_keys: Mapping[str, str]
+    """Content key of the predictions by task; only of tasks that have a model for the method."""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A task on a data set; its columns are known once predictions are scored."""
+
+    examination: Examination
+    material: Material
+    protocol: str
+    """Name of the pictures' protocol and what the task adds to it."""
+    truth_key: str
+    """Content key of the truths that predictions are scored against."""
+    missing: Mapping[str, str]
+    """Why a method has no model, by method."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,17 @@ class Plan:
     measures: tuple[Measure, ...]
     missing: Mapping[tuple[str, str], str]
     """Why a whole column is empty, by (data set, metric)."""
+    exams: tuple[Exam, ...] = ()
+
+    def without(self, metrics: Mapping[str, str], models: Mapping[tuple[str, str, str], str]) -> Plan:
+        """The plan with reasons for metrics that could not be loaded, and for models by (data set, task, method)."""
+        missing = {(one.dataset, one.metric): metrics[one.metric] for one in self.columns if one.metric in metrics}
+        exams = []
+        for exam in self.exams:
+            place = exam.material.name, exam.examination.name
+            reasons = {method: why for (*where, method), why in models.items() if tuple(where) == place}
+            exams.append(replace(exam, missing={**exam.missing, **reasons}))
+        return replace(self, missing={**self.missing, **missing}, exams=tuple(exams))
 
 
 def plan(lineup: Lineup, protocol: Protocol, device_kind: str, seed: int) -> Plan:
@@ -53,7 +80,12 @@ def plan(lineup: Lineup, protocol: Protocol, device_kind: str, seed: int) -> Pla
                 for measure in measures
                 if (material.name, measure.name) not in missing
             }
-            jobs.append(Job(method=method, material=material, key=key, score_keys=score_keys))
+            task_keys = {
+                one.name: digest_of(key, one.digest, one.models[material.name, method.name], material.truth_digest)
+                for one in lineup.examinations
+                if (material.name, method.name) in one.models
+            }
+            jobs.append(Job(method, material, key, score_keys, task_keys))
     rows = tuple(
         MethodRow(method=method.name, label=_label(method), kind=method.adapter.kind) for method in lineup.methods
     )
@@ -64,6 +96,23 @@ def plan(lineup: Lineup, protocol: Protocol, device_kind: str, seed: int) -> Pla
         columns=tuple(columns),
         measures=lineup.measures,
         missing=missing,
+        exams=tuple(
+            _exam(examination, material, protocol)
+            for material in lineup.materials
+            for examination in lineup.examinations
+            if examination.name in material.dataset.tasks
+        ),
+    )
+
+
+def _exam(examination: Examination, material: Material, protocol: Protocol) -> Exam:
+    dataset = material.dataset
+    return Exam(
+        examination=examination,
+        material=material,
+        protocol=f"{protocol.name}+{examination.task.protocol(dataset)}",
+        truth_key=digest_of(material.digest, material.truth_digest, examination.name, *dataset.classes),
+        missing={method: why for (name, method), why in examination.missing.items() if name == material.name},
     )
 
 

@@ -33,6 +33,9 @@ PACKAGES = (
     "scikit-learn",
     "ultralytics",
     "pycocotools",
+    "faster-coco-eval",
+    "pysodmetrics",
+    "onnxruntime",
     "pandas",
 )
 """Packages that values can depend on."""
@@ -89,6 +92,21 @@ def manifest(plan: Plan, config: Config, device: torch.device, command: Sequence
             }
             for measure in plan.measures
         },
+        "tasks": [
+            {
+                "task": exam.examination.name,
+                "dataset": exam.material.name,
+                "protocol": exam.protocol,
+                "source": exam.examination.task.source,
+                "digest": exam.examination.digest,
+                "models": {
+                    method: digest
+                    for (dataset, method), digest in exam.examination.models.items()
+                    if dataset == exam.material.name
+                },
+            }
+            for exam in plan.exams
+        ],
     }
 
 

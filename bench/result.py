@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench import plugins, summary
+from bench import examining, plugins, summary
 from bench.contracts import Column, MethodRow, Record, Report, Result
 from bench.plan import Plan
 from bench.plugins import Spec
@@ -36,17 +36,31 @@ def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int)
                 "dataset": job.material.name,
                 "key": job.key,
                 "score_keys": dict(job.score_keys),
+                "task_keys": dict(job.task_keys),
                 "views": [
                     view_paths(job, index, plan.protocol) for index in range(min(thumbnails, len(job.material.samples)))
                 ],
             }
             for job in plan.jobs
         ],
+        "exams": [
+            {
+                "task": exam.examination.name,
+                "dataset": exam.material.name,
+                "label": exam.material.dataset.label,
+                "protocol": exam.protocol,
+                "classes": list(exam.material.dataset.classes),
+                "truth_key": exam.truth_key,
+                "missing": dict(exam.missing),
+            }
+            for exam in plan.exams
+        ],
     }
+    protocols = {(exam.material.name, exam.examination.name): exam.protocol for exam in plan.exams}
     store.declare(
-        (key, job.method.name, job.material.name, plan.protocol.name, metric)
+        (key, job.method.name, job.material.name, protocols.get((job.material.name, name), plan.protocol.name), name)
         for job in plan.jobs
-        for metric, key in job.score_keys.items()
+        for name, key in (*job.score_keys.items(), *job.task_keys.items())
     )
     store.note(PLAN, note)
     store.note(MANIFEST, manifest)
@@ -95,7 +109,19 @@ def load(store: Store) -> Result:
         for column in columns
         if (column.dataset, column.metric) in reasons
     }
-    table = summary.tabulate(rows, columns, records, missing, seed=int(manifest["seed"]))
+    pools: dict[tuple[str, Column], summary.Pool] = {}
+    for exam in plan["exams"]:
+        jobs = {job["method"]: job for job in plan["jobs"] if job["dataset"] == exam["dataset"]}
+        keys = {method: job["task_keys"].get(exam["task"]) for method, job in jobs.items()}
+        images = [(image, digest) for image, digest in plan["images"][exam["dataset"]]]
+        marked = examining.examine(store, exam, keys, images)
+        columns += marked.columns
+        records += marked.records
+        missing |= marked.missing
+        pools |= marked.pools
+    order = list(dict.fromkeys(column.dataset for column in columns))
+    columns.sort(key=lambda column: order.index(column.dataset))
+    table = summary.tabulate(rows, columns, records, missing, int(manifest["seed"]), pools)
     return Result(table=table, records=records, manifest=manifest, folder=store.folder, thumbnails=thumbnails)
 
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from bench import image
 from bench.config import RunSection
-from bench.contracts import Adapter, Metric, Pair, Protocol, Sample
-from bench.lineup import Material, Measure, digest_of
+from bench.contracts import Adapter, Metric, Pair, Predictor, Protocol, Sample, Truth
+from bench.lineup import Examination, Material, Measure, digest_of
 from bench.memory import free_bytes
-from bench.plan import Job, Plan
+from bench.plan import Exam, Job, Plan
 from bench.planes import Planes
-from bench.store import Enhancement, Picture, Score, Store, explained
+from bench.store import Enhancement, KeptTruth, Picture, Prediction, Score, Store, explained
 
 RANGE_DUST = 1e-4
 """How far outside [0, 1] a method's floats may lie before it counts as an error; dust is clamped."""
@@ -59,6 +59,8 @@ class Trace:
     """Pictures x methods worked on."""
     broken: dict[str, str] = field(default_factory=dict)
     """Why a metric could not be loaded; not recorded, so that the next run tries again."""
+    broken_models: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """Why a task's model could not be loaded, by (data set, task, method); not recorded either."""
 
     @contextmanager
     def stage(self, name: str, device: torch.device) -> Iterator[None]:
@@ -81,16 +83,28 @@ class Decoded:
     digest: str
     pair: Pair | None
     error: str | None
+    truth: Truth | None = None
+    truth_error: str | None = None
+    """Why there is no truth, on a data set whose pictures have one."""
+
+
+class _Lacking(NamedTuple):
+    """What a job has not computed for at least one picture of a chunk; nothing named: a picture file is missing."""
+
+    job: Job
+    metrics: frozenset[str]
+    tasks: frozenset[str]
 
 
 @dataclass(frozen=True)
-class _Task:
-    """A chunk of a data set and what is still to be computed in it."""
+class _Chunk:
+    """Neighbouring pictures of a data set and what is still to be computed for them."""
 
     material: Material
-    chunk: range
-    jobs: tuple[tuple[Job, frozenset[str]], ...]
-    """Jobs with the metrics that at least one picture of the chunk lacks; no metric: only a picture file is missing."""
+    places: range
+    jobs: tuple[_Lacking, ...]
+    truths: bool
+    """Whether a task needs to know what is in the pictures."""
 
 
 @dataclass
@@ -131,30 +145,111 @@ class Scorer:
         return [_outcome(value, caveat, metric) for value, caveat in zip(values, caveats, strict=True)]
 
 
+@dataclass
+class Examiner:
+    """The run's downstream models, each loaded once."""
+
+    exams: Mapping[tuple[str, str], Exam]
+    """By (data set, task)."""
+    predictors: Mapping[tuple[str, str, str], Predictor]
+    """By (data set, task, method); methods share a model."""
+    broken: Mapping[tuple[str, str, str], str]
+    """Why a model could not be loaded."""
+
+    @classmethod
+    def build(cls, plan: Plan, needed: Sequence[_Lacking], device: torch.device) -> Examiner:
+        """Load every model that has a picture to look at."""
+        exams = {(exam.material.name, exam.examination.name): exam for exam in plan.exams}
+        predictors: dict[tuple[str, str, str], Predictor] = {}
+        broken: dict[tuple[str, str, str], str] = {}
+        loaded: dict[tuple[str, str, str], Predictor | str] = {}
+        for lacking in needed:
+            for task in sorted(lacking.tasks):
+                dataset, method = lacking.job.material.name, lacking.job.method.name
+                examination = exams[dataset, task].examination
+                same = (dataset, task, examination.models[dataset, method])
+                if same not in loaded:
+                    loaded[same] = _loaded(examination, lacking.job, device)
+                model = loaded[same]
+                if isinstance(model, str):
+                    broken[dataset, task, method] = model
+                else:
+                    predictors[dataset, task, method] = model
+        return cls(exams, predictors, broken)
+
+    def kept(self, chunk: _Chunk, decoded: Sequence[Decoded]) -> list[KeptTruth]:
+        """What the chunk's predictions will be scored against."""
+        kept = []
+        for task in sorted({name for one in chunk.jobs for name in one.tasks}):
+            exam = self.exams[chunk.material.name, task]
+            for one in decoded:
+                if one.truth is not None:
+                    arrays = exam.examination.task.keep(one.truth, chunk.material.dataset.classes)
+                    kept.append(KeptTruth(exam.truth_key, one.sample.id, one.digest, one.truth.groups, arrays))
+        return kept
+
+    def predict(self, job: Job, task: str, group: Sequence[Decoded], enhanced: Tensor) -> list[Prediction]:
+        """A prediction or a reason per picture; a batch that fails is looked at picture by picture."""
+        start = time.perf_counter()
+        known = [place for place, one in enumerate(group) if one.truth is not None]
+        truths = [truth for one in group if (truth := one.truth) is not None]
+        examination = self.exams[job.material.name, task].examination
+        predictor = self.predictors[job.material.name, task, job.method.name]
+        try:
+            ids = [group[place].sample.id for place in known]
+            said = predictor.predict(enhanced[known], truths, ids) if known else []
+            assessed = [examination.task.assess(one, truth) for one, truth in zip(said, truths, strict=True)]
+        except Exception as error:
+            if len(group) == 1:
+                return [_no_prediction(job, group[0], task, one_line(error))]
+            return [
+                one
+                for place in range(len(group))
+                for one in self.predict(job, task, group[place : place + 1], enhanced[place : place + 1])
+            ]
+        seconds = (time.perf_counter() - start) / max(len(known), 1)
+        by_place = dict(zip(known, assessed, strict=True))
+        return [
+            Prediction(job.task_keys[task], one.sample.id, one.digest, by_place[place], None, seconds)
+            if place in by_place
+            else _no_prediction(job, one, task, one.truth_error or "no truth for this picture")
+            for place, one in enumerate(group)
+        ]
+
+
+def _loaded(examination: Examination, job: Job, device: torch.device) -> Predictor | str:
+    try:
+        return examination.task.load(job.material.dataset, job.method.name, device)
+    except (ValueError, LookupError, OSError, ImportError, RuntimeError) as error:
+        return one_line(error)
+
+
 def run(plan: Plan, store: Store, settings: RunSection, device: torch.device, trace: Trace) -> Iterator[Progress]:
     """Compute and record whatever of the plan the store lacks; yields after every batch of every method."""
     batch = settings.batch or (8 if device.type == "cuda" else 1)
-    tasks = list(_tasks(plan, store, settings, batch))
-    needed = {name for task in tasks for _, metrics in task.jobs for name in metrics}
+    chunks = list(_chunks(plan, store, settings, batch))
+    needed = {name for chunk in chunks for lacking in chunk.jobs for name in lacking.metrics}
     scorer = Scorer.build([measure for measure in plan.measures if measure.name in needed], device)
-    if scorer.broken:
+    examiner = Examiner.build(plan, [lacking for chunk in chunks for lacking in chunk.jobs], device)
+    if scorer.broken or examiner.broken:
         # Nothing can be recorded for these, so they are no reason to enhance a picture again.
         trace.broken.update(scorer.broken)
-        plan = _without(plan, scorer.broken)
-        tasks = list(_tasks(plan, store, settings, batch))
+        trace.broken_models.update(examiner.broken)
+        plan = _without(plan, scorer.broken, examiner.broken)
+        chunks = list(_chunks(plan, store, settings, batch))
     total = sum(len(job.material.samples) for job in plan.jobs)
-    done = total - sum(len(task.chunk) * len(task.jobs) for task in tasks)
+    done = total - sum(len(chunk.places) * len(chunk.jobs) for chunk in chunks)
     progress = Progress(done, total, 0, "")
     yield progress
-    if not tasks:
+    if not chunks:
         return
-    for job in {id(job.method): job for task in tasks for job, _ in task.jobs}.values():
-        job.method.adapter.to(device)
+    for method in {id(one.job.method): one.job.method for chunk in chunks for one in chunk.jobs}.values():
+        method.adapter.to(device)
     with torch.no_grad(), exact_convolutions(), ThreadPoolExecutor(settings.workers) as pool:
-        for task, decoded in _ahead(pool, tasks, plan.protocol, settings.workers + 1, trace, device):
-            for failed in _work(task, decoded, plan, store, settings, device, trace, scorer):
+        for chunk, decoded in _ahead(pool, chunks, plan.protocol, settings.workers + 1, trace, device):
+            for failed in _work(chunk, decoded, plan, store, settings, device, trace, scorer, examiner):
                 progress = Progress(
-                    progress.done + len(task.chunk), total, progress.failed + failed, task.material.dataset.label
+                    progress.done + len(chunk.places), total, progress.failed + failed, chunk.material.dataset.label
                 )
                 yield progress
 
@@ -204,9 +299,10 @@ def _refuse_too_large(adapter: Adapter, low: Tensor) -> None:
         )
 
 
-def decode(material: Material, index: int, protocol: Protocol) -> Decoded:
-    """Read one sample at the protocol's size; a sample that cannot be read carries the reason."""
+def decode(material: Material, index: int, protocol: Protocol, with_truth: bool = False) -> Decoded:
+    """Read one sample at the protocol's size; what cannot be read carries the reason."""
     sample, digest = material.samples[index], material.digests[index]
+    truth, truth_error = _truth(material, sample) if with_truth else (None, None)
     try:
         low, reference = material.dataset.load(sample)
         if reference is not None and reference.shape != low.shape:
@@ -216,9 +312,16 @@ def decode(material: Material, index: int, protocol: Protocol) -> Decoded:
         if protocol.size != "native":
             low = image.resize(low, protocol.size)
             reference = None if reference is None else image.resize(reference, protocol.size)
-        return Decoded(index, sample, digest, Pair(low, reference), None)
+        return Decoded(index, sample, digest, Pair(low, reference), None, truth, truth_error)
     except Exception as error:
-        return Decoded(index, sample, digest, None, one_line(error))
+        return Decoded(index, sample, digest, None, one_line(error), truth, truth_error)
+
+
+def _truth(material: Material, sample: Sample) -> tuple[Truth | None, str | None]:
+    try:
+        return material.dataset.truth(sample), None
+    except Exception as error:
+        return None, one_line(error)
 
 
 def thumbnail_path(dataset: str, method: str, key: str, sample: str) -> str:
@@ -237,16 +340,24 @@ def slug(name: str) -> str:
     return plain[:80] if plain == name and len(name) <= 80 else f"{plain[:80]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _without(plan: Plan, metrics: Collection[str]) -> Plan:
-    """The plan with some metrics left out of every job."""
+def _without(plan: Plan, metrics: Collection[str], models: Collection[tuple[str, str, str]]) -> Plan:
+    """The plan with some metrics left out of every job, and some tasks out of the jobs they have no model for."""
     jobs = tuple(
-        replace(job, score_keys={name: key for name, key in job.score_keys.items() if name not in metrics})
+        replace(
+            job,
+            score_keys={name: key for name, key in job.score_keys.items() if name not in metrics},
+            task_keys={
+                name: key
+                for name, key in job.task_keys.items()
+                if (job.material.name, name, job.method.name) not in models
+            },
+        )
         for job in plan.jobs
     )
     return replace(plan, jobs=jobs)
 
 
-def _tasks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterator[_Task]:
+def _chunks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterator[_Chunk]:
     """Chunks of each data set that lack something.
 
     Chunks are cut from the whole list, not from what is left, so that a resumed run forms the same batches.
@@ -255,15 +366,17 @@ def _tasks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterat
     present = {path for path, picture in pictures.items() if (store.folder / path).is_file()}
     for material in dict.fromkeys(job.material.name for job in plan.jobs):
         jobs = [job for job in plan.jobs if job.material.name == material]
-        done = {key: store.done(key) for job in jobs for key in job.score_keys.values()}
+        keys = [key for job in jobs for key in (*job.score_keys.values(), *job.task_keys.values())]
+        done = {key: store.done(key) for key in keys}
         samples, digests = jobs[0].material.samples, jobs[0].material.digests
         for start in range(0, len(samples), batch):
             chunk = range(start, min(start + batch, len(samples)))
-            lacking: list[tuple[Job, frozenset[str]]] = []
+            names = [(samples[index].id, digests[index]) for index in chunk]
+            lacking: list[_Lacking] = []
             for job in jobs:
-                names = [(samples[index].id, digests[index]) for index in chunk]
-                metrics = frozenset(
-                    metric for metric, key in job.score_keys.items() if any(name not in done[key] for name in names)
+                metrics, tasks = (
+                    frozenset(name for name, key in keys.items() if not done[key].issuperset(names))
+                    for keys in (job.score_keys, job.task_keys)
                 )
                 files = [
                     (samples[index].id, digests[index])
@@ -271,15 +384,15 @@ def _tasks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Iterat
                     for path, key in _wanted_files(job, settings, index)
                     if path not in present or (pictures[path].key, pictures[path].digest) != (key, digests[index])
                 ]
-                if metrics or (files and not set(files) <= _failed(store, job)):
-                    lacking.append((job, metrics))
+                if metrics or tasks or (files and not set(files) <= _failed(store, job)):
+                    lacking.append(_Lacking(job, metrics, tasks))
             if lacking:
-                yield _Task(jobs[0].material, chunk, tuple(lacking))
+                yield _Chunk(jobs[0].material, chunk, tuple(lacking), any(one.tasks for one in lacking))
 
 
 def _failed(store: Store, job: Job) -> set[tuple[str, str]]:
-    """(image, digest) of the pictures recorded as failed under every metric: they have no picture to write."""
-    failures = [store.failed(key) for key in job.score_keys.values()]
+    """(image, digest) of the pictures recorded as failed under every key: they have no picture to write."""
+    failures = [store.failed(key) for key in (*job.score_keys.values(), *job.task_keys.values())]
     return set.intersection(*failures) if failures else set()
 
 
@@ -296,17 +409,18 @@ def _wanted_files(job: Job, settings: RunSection, index: int) -> list[tuple[str,
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    tasks: Sequence[_Task],
+    chunks: Sequence[_Chunk],
     protocol: Protocol,
     depth: int,
     trace: Trace,
     device: torch.device,
-) -> Iterator[tuple[_Task, list[Decoded]]]:
-    """Tasks with their decoded samples, `depth` chunks decoded ahead of the device."""
-    pending: list[tuple[_Task, list[Future[Decoded]]]] = []
+) -> Iterator[tuple[_Chunk, list[Decoded]]]:
+    """Chunks with their decoded samples, `depth` chunks decoded ahead of the device."""
+    pending: list[tuple[_Chunk, list[Future[Decoded]]]] = []
     try:
-        for task in tasks:
-            pending.append((task, [pool.submit(decode, task.material, index, protocol) for index in task.chunk]))
+        for chunk in chunks:
+            futures = [pool.submit(decode, chunk.material, place, protocol, chunk.truths) for place in chunk.places]
+            pending.append((chunk, futures))
             if len(pending) > depth:
                 yield _collect(*pending.pop(0), trace, device)
         while pending:
@@ -318,14 +432,14 @@ def _ahead(
 
 
 def _collect(
-    task: _Task, futures: Sequence[Future[Decoded]], trace: Trace, device: torch.device
-) -> tuple[_Task, list[Decoded]]:
+    chunk: _Chunk, futures: Sequence[Future[Decoded]], trace: Trace, device: torch.device
+) -> tuple[_Chunk, list[Decoded]]:
     with trace.stage("wait for decoding", device):
-        return task, [future.result() for future in futures]
+        return chunk, [future.result() for future in futures]
 
 
 def _work(
-    task: _Task,
+    chunk: _Chunk,
     decoded: Sequence[Decoded],
     plan: Plan,
     store: Store,
@@ -333,6 +447,7 @@ def _work(
     device: torch.device,
     trace: Trace,
     scorer: Scorer,
+    examiner: Examiner,
 ) -> Iterator[int]:
     """Enhance and score a chunk with each of its jobs; commits once per job, yields how many pictures failed."""
     groups = [
@@ -344,8 +459,10 @@ def _work(
         for group in _same_size(decoded)
     ]
     unreadable = [one for one in decoded if one.pair is None]
-    for job, metrics in task.jobs:
+    truths = examiner.kept(chunk, decoded)
+    for job, metrics, tasks in chunk.jobs:
         scores = [_failure(job, one, metric, one.error or "") for one in unreadable for metric in sorted(metrics)]
+        predictions = [_no_prediction(job, one, task, one.error or "") for one in unreadable for task in sorted(tasks)]
         pictures: list[Picture] = []
         enhancements: list[Enhancement] = []
         failed = {one.sample.id for one in unreadable}
@@ -357,6 +474,7 @@ def _work(
             for position, error in errors.items():
                 failed.add(group[position].sample.id)
                 scores += [_failure(job, group[position], metric, error) for metric in sorted(metrics)]
+                predictions += [_no_prediction(job, group[position], task, error) for task in sorted(tasks)]
             good = [position for position in range(len(group)) if position not in errors]
             if not good:
                 continue
@@ -386,13 +504,18 @@ def _work(
                             caveat=outcome.caveat,
                         )
                     )
+            for task in (name for name in job.task_keys if name in tasks):
+                with trace.stage(f"task: {task}", device):
+                    said = examiner.predict(job, task, kept, final)
+                failed.update(one.image for one in said if one.error is not None)
+                predictions += said
             with trace.stage("write pictures", device):
                 for one, picture in zip(kept, final, strict=True):
                     pictures += _write_pictures(job, one, picture, plan.protocol, store, settings)
             width, height = int(low.shape[-1]), int(low.shape[-2])
             enhancements += [Enhancement(job.key, one.sample.id, one.digest, width, height, seconds) for one in kept]
         with trace.stage("store", device):
-            store.add(scores, pictures, enhancements)
+            store.add(scores, pictures, enhancements, predictions, truths)
         trace.pictures += len(decoded)
         yield len(failed)
 
@@ -473,6 +596,10 @@ def _singles(enhanced: Planes, reference: Planes | None) -> Iterator[tuple[Tenso
 
 def _failure(job: Job, one: Decoded, metric: str, error: str) -> Score:
     return Score(job.score_keys[metric], one.sample.id, one.digest, None, error or "unknown error", None)
+
+
+def _no_prediction(job: Job, one: Decoded, task: str, error: str) -> Prediction:
+    return Prediction(job.task_keys[task], one.sample.id, one.digest, None, error or "unknown error", None)
 
 
 def _outcome(value: float, caveat: float | None, metric: Metric) -> Outcome:

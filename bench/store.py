@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import os
 import sqlite3
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
+
+from bench.contracts import Arrays
 
 FILENAME = "records.sqlite"
 LOCKNAME = "run.lock"
@@ -33,7 +38,17 @@ CREATE TABLE IF NOT EXISTS enhancements (
     key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (key, image, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS predictions (
+    key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL, arrays BLOB, error TEXT, seconds REAL,
+    PRIMARY KEY (key, image, digest), CHECK ((arrays IS NULL) <> (error IS NULL)));
+CREATE TABLE IF NOT EXISTS truths (
+    key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL, groups TEXT NOT NULL, arrays BLOB NOT NULL,
+    PRIMARY KEY (key, image, digest));
 """
+
+
+RECORDED = ("records", "predictions")
+"""Tables with a value or an error for a picture under a key."""
 
 
 class StoreError(RuntimeError):
@@ -75,6 +90,29 @@ class Enhancement:
     width: int
     height: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a task's model says of one enhanced picture; `key` says method, data set, protocol, task and model."""
+
+    key: str
+    image: str
+    digest: str
+    arrays: Arrays | None
+    error: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTruth:
+    """What predictions for one picture are scored against; `key` says data set and task."""
+
+    key: str
+    image: str
+    digest: str
+    groups: Mapping[str, str]
+    arrays: Arrays
 
 
 class Store:
@@ -163,7 +201,12 @@ class Store:
             self._connection.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?)", scores)
 
     def add(
-        self, scores: Iterable[Score], pictures: Iterable[Picture] = (), enhancements: Iterable[Enhancement] = ()
+        self,
+        scores: Iterable[Score],
+        pictures: Iterable[Picture] = (),
+        enhancements: Iterable[Enhancement] = (),
+        predictions: Iterable[Prediction] = (),
+        truths: Iterable[KeptTruth] = (),
     ) -> None:
         """Record a batch as a whole; what is already recorded stays as it is."""
         with self._transaction():
@@ -178,25 +221,53 @@ class Store:
                 "INSERT OR IGNORE INTO enhancements VALUES (?, ?, ?, ?, ?, ?)",
                 [(e.key, e.image, e.digest, e.width, e.height, e.seconds) for e in enhancements],
             )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?)",
+                [(p.key, p.image, p.digest, _packed(p.arrays), p.error, p.seconds) for p in predictions],
+            )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO truths VALUES (?, ?, ?, ?, ?)",
+                [(t.key, t.image, t.digest, json.dumps(dict(t.groups)), _packed(t.arrays)) for t in truths],
+            )
 
     def forget_failures(self, key: str) -> None:
-        """Drop a score key's errors, so that they are tried again."""
+        """Drop the errors of a score key or of a task's key, so that they are tried again."""
         with self._transaction():
-            self._connection.execute("DELETE FROM records WHERE key = ? AND error IS NOT NULL", (key,))
+            for table in RECORDED:
+                self._connection.execute(f"DELETE FROM {table} WHERE key = ? AND error IS NOT NULL", (key,))
 
     def done(self, key: str) -> set[tuple[str, str]]:
-        """(image, digest) of everything recorded under a score key."""
-        return set(self._connection.execute("SELECT image, digest FROM records WHERE key = ?", (key,)))
+        """(image, digest) of everything recorded under a score key or a task's key."""
+        rows = " UNION ".join(f"SELECT image, digest FROM {table} WHERE key = ?1" for table in RECORDED)
+        return set(self._connection.execute(rows, (key,)))
 
     def failed(self, key: str) -> set[tuple[str, str]]:
-        """(image, digest) of everything recorded as an error under a score key."""
-        rows = self._connection.execute("SELECT image, digest FROM records WHERE key = ? AND error IS NOT NULL", (key,))
-        return set(rows)
+        """(image, digest) of everything recorded as an error under a score key or a task's key."""
+        rows = " UNION ".join(
+            f"SELECT image, digest FROM {table} WHERE key = ?1 AND error IS NOT NULL" for table in RECORDED
+        )
+        return set(self._connection.execute(rows, (key,)))
 
     def scores(self, key: str) -> dict[tuple[str, str], Score]:
         """Records of a score key by (image, digest)."""
         rows = self._connection.execute("SELECT * FROM records WHERE key = ?", (key,))
         return {(row[1], row[2]): Score(*row) for row in rows}
+
+    def predictions(self, key: str) -> dict[tuple[str, str], Prediction]:
+        """What a task's model said under a key, by (image, digest)."""
+        rows = self._connection.execute("SELECT * FROM predictions WHERE key = ?", (key,))
+        return {
+            (image, digest): Prediction(key, image, digest, _unpacked(arrays), error, seconds)
+            for key, image, digest, arrays, error, seconds in rows
+        }
+
+    def truths(self, key: str) -> dict[tuple[str, str], KeptTruth]:
+        """What a task's predictions are scored against, by (image, digest)."""
+        rows = self._connection.execute("SELECT * FROM truths WHERE key = ?", (key,))
+        return {
+            (image, digest): KeptTruth(key, image, digest, json.loads(groups), _unpacked(arrays) or {})
+            for key, image, digest, groups, arrays in rows
+        }
 
     def pictures(self) -> dict[str, Picture]:
         """Every picture written below the folder, by its path."""
@@ -253,6 +324,22 @@ def _lock(path: Path) -> IO[str]:
     stream.write(str(os.getpid()))
     stream.flush()
     return stream
+
+
+def _packed(arrays: Arrays | None) -> bytes | None:
+    """Arrays by name as one compressed NumPy archive, which any tool reads."""
+    if arrays is None:
+        return None
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
+    return stream.getvalue()
+
+
+def _unpacked(content: bytes | None) -> Arrays | None:
+    if content is None:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _digest(stream: IO[bytes]) -> str:

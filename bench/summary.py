@@ -6,20 +6,27 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.contracts import REFIT, Agreement, Cell, Column, MethodRow, Record, Table
+from bench.contracts import REFIT, Agreement, Cell, Column, Measured, MethodRow, Record, Table
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
 """Bootstrap resamples of each interval."""
 CONFIDENCE = 0.95
+POOL_RESAMPLES = 1000
+"""Resamples of scores that are no means over pictures; each costs an evaluation."""
 ALPHA = 0.05
 """Family-wise error rate of the paired tests of one column."""
+
+NO_ENHANCEMENT = "none"
+"""Kind of the row that the others' gains are counted from."""
 
 _CHUNK = 32
 """Cells per bootstrap call: 32 x 2000 resamples of 100 pictures are 51 MB."""
@@ -37,11 +44,34 @@ class _Scores:
 
     @property
     def finite(self) -> Floats:
-        return self.values[np.isfinite(self.values)]
+        finite: Floats = self.values[np.isfinite(self.values)]
+        return finite
 
     @property
     def infinite(self) -> int:
         return int(np.isinf(self.values).sum())
+
+
+class Gain(NamedTuple):
+    """A difference to the row without enhancement with its interval, named as a cell's fields."""
+
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+
+
+NO_GAIN = Gain(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A score over all pictures together that is no mean over them, for one method in one column."""
+
+    measured: Measured
+    present: Floats
+    """(N,): 1 for pictures the method has an answer for, 0 for others."""
+    errors: tuple[str, ...]
+    """Why there is none for the others."""
 
 
 def tabulate(
@@ -50,6 +80,7 @@ def tabulate(
     records: Sequence[Record],
     missing: Mapping[tuple[str, Column], str],
     seed: int,
+    pools: Mapping[tuple[str, Column], Pool] | None = None,
 ) -> Table:
     """Summarise every method in every column.
 
@@ -58,13 +89,29 @@ def tabulate(
     separates it from each of them; otherwise it and all that are not separated from it are marked 'tie'. `missing`
     says why a cell has no records. Records of other methods and columns are ignored. Nothing depends on the order of
     rows, columns or records. Raises ValueError for a picture that is scored twice in one cell.
+
+    A column of `pools` holds scores that are functions of all pictures together: their intervals are percentiles over
+    resampled pictures, and the best is separated from another method where the interval of the difference over the same
+    resamples, at Holm's level, leaves out zero. Every cell also says what the method gains over the row without
+    enhancement (kind 'none').
     """
+    pools = pools or {}
+    pooled = {column for _, column in pools}
     scores, pictures = _collect(rows, columns, records)
     intervals = _intervals([each.finite for each in scores.values()], seed)
     interval = dict(zip(scores, intervals, strict=True))
 
+    plain = next((row.method for row in rows if row.kind == NO_ENHANCEMENT), None)
+    gains = _gains(rows, columns, scores, plain, seed)
     cells: dict[tuple[str, Column], Cell] = {}
     for column in columns:
+        if column in pooled:
+            here_pools = {row.method: pools[row.method, column] for row in rows if (row.method, column) in pools}
+            for row in rows:
+                if row.method not in here_pools:
+                    cells[row.method, column] = _empty(missing.get((row.method, column), "not scored"))
+            cells |= {(method, column): cell for method, cell in _pooled(here_pools, plain, column, seed).items()}
+            continue
         here = {row.method: scores[row.method, column] for row in rows}
         mean = {method: float(each.finite.mean()) for method, each in here.items() if each.finite.size}
         rank, mark = _ranks(mean, column.higher_is_better), _marks(here, mean, column.higher_is_better)
@@ -82,8 +129,151 @@ def tabulate(
                 rank=rank.get(method),
                 mark=mark.get(method, ""),
                 caveats=each.caveats,
+                **gains.get((method, column), NO_GAIN)._asdict(),
             )
     return Table(tuple(rows), tuple(columns), cells, tuple(_agreements(rows, columns, scores)))
+
+
+def _gains(
+    rows: Sequence[MethodRow],
+    columns: Sequence[Column],
+    scores: Mapping[tuple[str, Column], _Scores],
+    plain: str | None,
+    seed: int,
+) -> dict[tuple[str, Column], Gain]:
+    """Mean difference to the row without enhancement with its interval, over the pictures both have."""
+    if plain is None:
+        return {}
+    pairs = [(row.method, column) for column in columns for row in rows if row.method != plain]
+    differences = [_differences(scores[method, column], scores[plain, column]) for method, column in pairs]
+    return {
+        pair: Gain(float(one.mean()), low, high)
+        for pair, one, (low, high) in zip(pairs, differences, _intervals(differences, seed), strict=True)
+        if one.size
+    }
+
+
+def _differences(one: _Scores, other: _Scores) -> Floats:
+    """One minus the other on common pictures, finite ones."""
+    if one.images == other.images:
+        difference = _minus(one.values, other.values)
+    else:
+        there = dict(zip(other.images, other.values, strict=True))
+        common = [(value, there[name]) for name, value in zip(one.images, one.values, strict=True) if name in there]
+        pairs = np.array(common, dtype=np.float64).reshape(-1, 2)
+        difference = _minus(pairs[:, 0], pairs[:, 1])
+    finite: Floats = difference[np.isfinite(difference)]
+    return finite
+
+
+def _pooled(pools: Mapping[str, Pool], plain: str | None, column: Column, seed: int) -> dict[str, Cell]:
+    """Cells of a column whose scores are functions of all pictures together."""
+    found = {method: _Resampled.of(pool, seed) for method, pool in pools.items()}
+    mean = {method: one.value for method, one in found.items() if np.isfinite(one.value)}
+    rank = _ranks(mean, column.higher_is_better)
+    mark = _pool_marks({method: found[method] for method in mean}, column.higher_is_better)
+    cells = {}
+    for method, one in found.items():
+        low, high = one.interval() if method in mean else (None, None)
+        compared = plain is not None and method != plain and {method, plain} <= set(mean)
+        gain = one.gain_over(found[plain]) if plain is not None and compared else NO_GAIN
+        cells[method] = Cell(
+            mean=mean.get(method),
+            n=int(one.pool.present.sum()),
+            failed=len(one.pool.errors),
+            infinite=0,
+            ci_low=low,
+            ci_high=high,
+            reason=_pool_reason(one),
+            rank=rank.get(method),
+            mark=mark.get(method, ""),
+            **gain._asdict(),
+        )
+    return cells
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """A pool's score over its pictures and over resamples of them; every method sees the same resamples."""
+
+    pool: Pool
+    seed: int
+    value: float
+    drawn: Floats
+
+    @classmethod
+    def of(cls, pool: Pool, seed: int, present: Floats | None = None) -> _Resampled:
+        present = pool.present if present is None else present
+        value = float(pool.measured.statistic(present[None])[0]) if present.any() else float("nan")
+        if not np.isfinite(value) or present.sum() < 2:
+            return cls(pool, seed, value, np.full(POOL_RESAMPLES, value))
+        return cls(pool, seed, value, pool.measured.statistic(_weights(len(present), seed) * present))
+
+    def interval(self) -> tuple[float | None, float | None]:
+        """95 % percentile interval; None where there are fewer than two pictures."""
+        if self.pool.present.sum() < 2:
+            return None, None
+        return _percentiles(self.drawn)
+
+    def gain_over(self, other: _Resampled) -> Gain:
+        """Difference over the pictures both have, with its interval."""
+        here, there = self.beside(other)
+        low, high = _percentiles(here.drawn - there.drawn) if here.pool.present.sum() > 1 else (None, None)
+        return Gain(here.value - there.value, low, high)
+
+    def beside(self, other: _Resampled) -> tuple[_Resampled, _Resampled]:
+        """Both over the pictures that both have."""
+        if np.array_equal(self.pool.present, other.pool.present):
+            return self, other
+        common = self.pool.present * other.pool.present
+        return _Resampled.of(self.pool, self.seed, common), _Resampled.of(other.pool, self.seed, common)
+
+
+@lru_cache(maxsize=8)
+def _weights(pictures: int, seed: int) -> Floats:
+    """How often each picture is drawn, one row per resample."""
+    generator = np.random.default_rng([seed, pictures, POOL_RESAMPLES])
+    drawn = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=POOL_RESAMPLES)
+    return drawn.astype(np.float64)
+
+
+def _percentiles(drawn: Floats) -> tuple[float | None, float | None]:
+    finite = drawn[np.isfinite(drawn)]  # a resample may hold no object of a class
+    if not finite.size:
+        return None, None
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _pool_marks(found: Mapping[str, _Resampled], higher_is_better: bool) -> dict[str, str]:
+    """As `_marks`, the test being a two-sided one over the differences of the resamples."""
+    if len(found) < 2:
+        return {}
+    sign = 1.0 if higher_is_better else -1.0
+    leader = min(found, key=lambda method: (-sign * found[method].value, method))
+    others = sorted(set(found) - {leader})
+    tests = []
+    for other in others:
+        here, there = found[leader].beside(found[other])
+        difference = here.drawn - there.drawn
+        difference = difference[np.isfinite(difference)]
+        support = here.pool.measured.support
+        pictures = int(here.pool.present.sum()) if support is None else support
+        shares = [(1 + int(side.sum())) / (1 + difference.size) for side in (difference <= 0, difference >= 0)]
+        tests.append(min(1.0, 2 * min(shares)) if pictures >= 6 and difference.size else 1.0)
+    tied = [other for other, p in zip(others, holm(tests), strict=True) if p > ALPHA]
+    return dict.fromkeys([leader, *tied], "tie") if tied else {leader: "best"}
+
+
+def _pool_reason(one: _Resampled) -> str | None:
+    total, failed = len(one.pool.present), len(one.pool.errors)
+    if failed:
+        return f"{failed} of {total} failed: {one.pool.errors[0]}" if failed < total else one.pool.errors[0]
+    return None if np.isfinite(one.value) else "undefined: nothing annotated, or nothing found to divide by"
+
+
+def _empty(reason: str) -> Cell:
+    return Cell(None, 0, 0, 0, None, None, reason, None, "")
 
 
 def _agreements(
@@ -220,16 +410,8 @@ def _paired_test(leader: _Scores, other: _Scores, sign: float) -> tuple[float, b
     The mean and the ranks can disagree (one huge win, many small losses); then the leader is not separated. Infinite
     values are left out here as in the mean. Fewer than six pictures that differ cannot reach p = 0.05: a tie.
     """
-    if leader.images == other.images:
-        difference = sign * _minus(leader.values, other.values)
-    else:
-        there = dict(zip(other.images, other.values, strict=True))
-        common = [
-            (value, there[image]) for image, value in zip(leader.images, leader.values, strict=True) if image in there
-        ]
-        pairs = np.array(common, dtype=np.float64).reshape(-1, 2)
-        difference = sign * _minus(pairs[:, 0], pairs[:, 1])
-    difference = difference[np.isfinite(difference) & (difference != 0)]  # Wilcoxon's own rule for zeros: drop them
+    difference = sign * _differences(leader, other)
+    difference = difference[difference != 0]  # Wilcoxon's own rule for zeros: drop them
     if difference.size < 6:
         return 1.0, False
     ranks = stats.rankdata(np.abs(difference))

@@ -43,15 +43,8 @@ HALF_PRECISION_COST = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Numbers of a recipe, stored with the weights; a recipe adds its own. The defaults are the paper's."""
-
-    batch_size: int
-    """Pictures of each kind in a step."""
-    steps: int
-    """Optimiser steps of the whole training, all stages together."""
-    crops: int = 1
-    """How often a picture is drawn in an epoch."""
+class Adjustable:
+    """Numbers that `--set NAME=VALUE` replaces."""
 
     def replaced(self, words: Sequence[str]) -> Self:
         """The settings with each 'name=value' in place; raises ValueError naming the word and what is accepted."""
@@ -79,6 +72,18 @@ class Settings:
     def as_dict(self) -> dict[str, Setting]:
         """Every setting by name."""
         return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Adjustable):
+    """Numbers of a recipe, stored with the weights; a recipe adds its own. The defaults are the paper's."""
+
+    batch_size: int
+    """Pictures of each kind in a step."""
+    steps: int
+    """Optimiser steps of the whole training, all stages together."""
+    crops: int = 1
+    """How often a picture is drawn in an epoch."""
 
 
 class Kind(Enum):

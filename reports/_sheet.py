@@ -1,4 +1,4 @@
-"""A result cut into sheets, one data set under one protocol each, with formatted numbers and lettered notes."""
+"""A result cut into sheets, each one data set under one protocol, with formatted numbers and lettered notes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ DASH = "–"
 """Stands where a number is missing; a note says why."""
 TIE = "≈"
 BEST_MEANS = (
-    "best mean, separated from every other method by a paired Wilcoxon signed-rank test "
-    "(two-sided, Holm-corrected over the methods, α = 0.05)"
+    "best, separated from every other method by a paired test over pictures (Wilcoxon signed-rank for means, bootstrap "
+    "of the difference for scores of all pictures together; two-sided, Holm-corrected over the methods, α = 0.05)"
 )
-TIE_MEANS = "best mean, or not separated from it by that test"
-INTERVAL_MEANS = "95 % BCa bootstrap interval of the mean over pictures"
+TIE_MEANS = "best, or not separated from it by that test"
+INTERVAL_MEANS = (
+    "95 % bootstrap interval over pictures (BCa for means, percentiles for scores of all pictures together)"
+)
+GAIN_MEANS = "difference to the row without enhancement, with its 95 % bootstrap interval over the same pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Entry:
     mean: str
     """The mean with the metric's decimals, '' where there is none."""
     interval: tuple[str, str] | None
+    gain: str
+    """Difference to the row without enhancement with its sign and interval, '' where there is none."""
     note: str
     """Letter of the note that explains the cell, '' where nothing needs explaining."""
     remark: str
@@ -56,6 +61,8 @@ class Sheet:
     dataset: str
     title: str
     protocol: str
+    group: str
+    """What a further sheet of the same data set and protocol shows, '' for the main one."""
     pictures: int
     n: int
     """How many values the mean of a cell without a note stands on."""
@@ -63,6 +70,11 @@ class Sheet:
     lines: tuple[Line, ...]
     notes: tuple[tuple[str, str], ...]
     """Letter and text, in order of appearance; '†' and '§' before what holds for several cells."""
+
+    @property
+    def of_task(self) -> bool:
+        """Whether it shows scores of a downstream task, where what is gained over the input is the question."""
+        return "+" in self.protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +98,8 @@ def sheets(result: Result) -> list[Sheet]:
     titles = method_titles(table.rows)
     found, slugs = [], Counter[str]()
     for dataset, of_dataset in table.datasets():
-        for protocol in dict.fromkeys(column.protocol for column in of_dataset):
-            columns = tuple(column for column in of_dataset if column.protocol == protocol)
+        for protocol, group in dict.fromkeys((column.protocol, column.group) for column in of_dataset):
+            columns = tuple(one for one in of_dataset if (one.protocol, one.group) == (protocol, group))
             cells = [table.cell(row, column) for row in table.rows for column in columns]
             counted = max((cell.n + cell.failed + cell.infinite for cell in cells), default=0)
             usual = max((cell.n for cell in cells), default=0)
@@ -96,14 +108,15 @@ def sheets(result: Result) -> list[Sheet]:
             for row in table.rows:
                 entries = tuple(_entry(row, column, table.cell(row, column), usual, letters) for column in columns)
                 lines.append(Line(row, titles[row.method], entries))
-            slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset}-{protocol}".lower()).strip("-") or "data"
+            slug = re.sub(r"[^a-z0-9]+", "-", f"{dataset}-{protocol}-{group}".lower()).strip("-") or "data"
             slugs[slug] += 1
             found.append(
                 Sheet(
                     slug=slug if slugs[slug] == 1 else f"{slug}-{slugs[slug]}",
                     dataset=dataset,
-                    title=columns[0].dataset_label,
+                    title=columns[0].dataset_label + (f": {group}" if group else ""),
                     protocol=protocol,
+                    group=group,
                     pictures=max(len(pictures[dataset, protocol]), counted),
                     n=usual,
                     columns=columns,
@@ -135,9 +148,24 @@ def _entry(row: MethodRow, column: Column, cell: Cell, usual: int, letters: dict
         cell=cell,
         mean=number(cell.mean, column.decimals),
         interval=(number(cell.ci_low, column.decimals), number(cell.ci_high, column.decimals)) if known else None,
+        gain=_gain(cell, column),
         note=note,
         remark=remark,
     )
+
+
+def _gain(cell: Cell, column: Column) -> str:
+    if cell.gain is None:
+        return ""
+    ends = (cell.gain_low, cell.gain_high)
+    interval = f" [{', '.join(signed(end, column.decimals) for end in ends)}]" if None not in ends else ""
+    return signed(cell.gain, column.decimals) + interval
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """Fixed decimals with a sign, '0' without one; '' for None."""
+    text = number(value, decimals)
+    return text if not text or float(text) <= 0 else f"+{text}"
 
 
 def agreement_in_words(agreement: Agreement) -> str:
@@ -197,12 +225,27 @@ def method_titles(rows: Sequence[MethodRow]) -> dict[str, str]:
 
 def protocol_in_words(protocol: str) -> str:
     """'native-8bit' as a sentence's part; a name of another form is returned as it is."""
+    protocol, plus, task = protocol.partition("+")
+    if plus:
+        return f"{protocol_in_words(protocol)}; then {task_in_words(task)}"
     size, _, rounding = protocol.rpartition("-")
     sizes = "native size" if size == "native" else f"resized to {size} pixels (Pillow bicubic) before enhancement"
     values = {"8bit": "scored as a saved 8-bit PNG holds them", "none": "scored as the method's unrounded floats"}
     if rounding not in values or not re.fullmatch(r"native|\d+x\d+", size):
         return protocol
     return f"pictures at {sizes}, {values[rounding]}" if size == "native" else f"pictures {sizes}, {values[rounding]}"
+
+
+def task_in_words(protocol: str) -> str:
+    """'pretrained-yolov8n-640x480' as a sentence's part."""
+    kind, _, rest = protocol.partition("-")
+    model, _, size = rest.rpartition("-")
+    kinds = {
+        "pretrained": "one detector for all methods, not tuned to any of them",
+        "finetuned": "a detector for each method, retrained on its pictures",
+        "joint": "a detector for each method, trained together with it (as declared)",
+    }
+    return f"{kinds.get(kind, kind)} ({model or 'no model'}, {size})" if size else protocol
 
 
 def definitions(columns: Sequence[Column]) -> list[Column]:

@@ -12,6 +12,7 @@ from ._sheet import one_line, plain, printable
 HEADER = (
     *("method", "dataset", "protocol", "metric"),
     *("mean", "n", "failed", "ci_low", "ci_high", "infinite", "rank", "mark", "reason"),
+    *("gain", "gain_low", "gain_high", "group"),
 )
 
 
@@ -44,6 +45,10 @@ class Csv(Report):
                         "" if cell.rank is None else cell.rank,
                         cell.mark,
                         one_line(cell.reason or ""),
+                        plain(cell.gain),
+                        plain(cell.gain_low),
+                        plain(cell.gain_high),
+                        column.group,
                     ]
                 )
         return printable(file.getvalue())

@@ -9,6 +9,7 @@ from bench.contracts import Column, Report, Result
 
 from ._sheet import (
     BEST_MEANS,
+    GAIN_MEANS,
     INTERVAL_MEANS,
     TIE_MEANS,
     Entry,
@@ -153,6 +154,10 @@ def _table(sheet: Sheet, explained: dict[tuple[str, str], str]) -> list[str]:
         lines.append(" & ".join([escape(line.title), *means]) + (r" \\[-1.5pt]" if intervals else r" \\"))
         if intervals:
             lines.append(" & ".join(["", *(_interval(entry) for entry in line.entries)]) + r" \\")
+        if sheet.of_task and any(entry.gain for entry in line.entries):
+            lines.append(
+                " & ".join([r"\quad{\scriptsize to input}", *(_gain(entry) for entry in line.entries)]) + r" \\"
+            )
     lines += [
         r"\bottomrule",
         r"\end{tabular}}",
@@ -190,6 +195,10 @@ def _interval(entry: Entry) -> str:
     return rf"{{\fontsize{{6}}{{7}}\selectfont[{low},\,{high}]}}"
 
 
+def _gain(entry: Entry) -> str:
+    return rf"{{\fontsize{{6}}{{7}}\selectfont {entry.gain.replace('-', '$-$')}}}" if entry.gain else ""
+
+
 def _integer_digits(entries: Sequence[Entry]) -> int:
     return max((len(entry.mean.partition(".")[0]) for entry in entries), default=0)
 
@@ -212,6 +221,8 @@ def _notes(sheet: Sheet, explained: dict[tuple[str, str], str], label: str) -> l
         where = ", ".join(f"\\ref{{{table}}}" for table in known)
         metrics = f"{metrics} {'Other metrics' if fresh else 'Metrics'} as below Table~{where}.".strip()
     paragraphs.append(metrics)
+    if sheet.of_task:
+        paragraphs.append(f"To input: {escape(GAIN_MEANS)}.")
     explained.update({(column.metric, column.definition): label for column in fresh})
     paragraphs += [f"\\textsuperscript{{{letter}}}\\,{_sentence(text)}" for letter, text in sheet.notes]
     return [f"{paragraph}\\par" for paragraph in paragraphs if paragraph]

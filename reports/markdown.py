@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from bench.contracts import Report, Result
 
 from ._sheet import (
     BEST_MEANS,
     DASH,
+    GAIN_MEANS,
     INTERVAL_MEANS,
     TIE,
     TIE_MEANS,
@@ -55,11 +57,24 @@ class Markdown(Report):
 
 
 def _table(sheet: Sheet) -> str:
+    count = f"{sheet.pictures} picture" + ("s" if sheet.pictures != 1 else "")
+    stands = f"; n = {sheet.n} in every cell without a note" if sheet.n else ""
+    caption = (
+        f"{count}; protocol `{sheet.protocol.replace('`', '')}`: {escape(protocol_in_words(sheet.protocol))}{stands}."
+    )
+    notes = "\n".join(f"- <sup>{letter}</sup> {escape(text)}" for letter, text in sheet.notes)
+    parts = [f"## {escape(sheet.title)}", caption, _grid(sheet, _entry), notes]
+    if sheet.of_task and any(entry.gain for line in sheet.lines for entry in line.entries):
+        parts += [f"{GAIN_MEANS[0].upper()}{GAIN_MEANS[1:]}:", _grid(sheet, _gain)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _grid(sheet: Sheet, shown: Callable[[Entry], str]) -> str:
     head = ["Method"]
     for column in sheet.columns:
         unit = f" ({escape(column.unit)})" if column.unit else ""
         head.append(f"{escape(column.metric_label)}{unit} {arrow(column)}")
-    body = [[escape(line.title), *(_entry(entry) for entry in line.entries)] for line in sheet.lines]
+    body = [[escape(line.title), *(shown(entry) for entry in line.entries)] for line in sheet.lines]
     widths = [max(len(row[place]) for row in [head, *body]) for place in range(len(head))]
     rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [
@@ -71,13 +86,11 @@ def _table(sheet: Sheet) -> str:
         + " |"
         for row in [head, rules, *body]
     ]
-    count = f"{sheet.pictures} picture" + ("s" if sheet.pictures != 1 else "")
-    stands = f"; n = {sheet.n} in every cell without a note" if sheet.n else ""
-    caption = (
-        f"{count}; protocol `{sheet.protocol.replace('`', '')}`: {escape(protocol_in_words(sheet.protocol))}{stands}."
-    )
-    notes = "\n".join(f"- <sup>{letter}</sup> {escape(text)}" for letter, text in sheet.notes)
-    return "\n\n".join(part for part in (f"## {escape(sheet.title)}", caption, "\n".join(lines), notes) if part)
+    return "\n".join(lines)
+
+
+def _gain(entry: Entry) -> str:
+    return entry.gain or DASH
 
 
 def _entry(entry: Entry) -> str:
