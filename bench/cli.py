@@ -63,7 +63,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="Data sets on this machine.", no_args_is_help=True)
-weights_app = typer.Typer(help="Files that metrics need and this project may not ship.", no_args_is_help=True)
+weights_app = typer.Typer(help="Files that metrics and tasks need and this project may not ship.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
@@ -197,9 +197,15 @@ def _run(config: Config, retry_failed: bool) -> None:
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that bench run --out wrote.")],
     reports: Annotated[str | None, typer.Option(help="Comma-separated; default: those of bench.toml.")] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            help="Score stored detections again: least confidence for precision, recall and IoU.", min=0, max=1
+        ),
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Write a run's tables and page again from its records and print the table; computes nothing."""
+    """Write a run's tables and page again from its records and print the table; neither method nor model is run."""
     from bench import result
     from bench.store import Store
 
@@ -209,7 +215,7 @@ def report(
             wanted = result.build_reports(chosen.run.reports)
             store = Store(run_folder, readonly=True)
         with store:
-            finished = result.load(store)
+            finished = result.load(store, confidence)
             written = result.write(finished, wanted)
         out.print(terminal.render(finished.table))
         out.print(f"[dim]written to[/dim] {run_folder}[dim]: {', '.join(path.name for path in written)}[/dim]")
@@ -474,7 +480,7 @@ def speed(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="methods|datasets|metrics|reports")],
+    kind: Annotated[str, typer.Argument(metavar="methods|datasets|metrics|tasks|reports")],
 ) -> None:
     """Show what there is, one line each."""
     from bench import listing

@@ -376,11 +376,13 @@ class Task(ABC):
         predictions: Sequence[Arrays | None],
         classes: Sequence[str],
         groups: Mapping[str, Sequence[str]],
+        confidence: float | None = None,
     ) -> list[Measured]:
         """Every score over N pictures; a picture without prediction (None) is given weight 0 by the caller.
 
         `truths` are what `keep` returned, `predictions` what `assess` returned, `groups` the N values of each kind of
-        group. Which scores there are depends on truths, classes and groups alone.
+        group. Which scores there are depends on truths, classes and groups alone. `confidence` replaces the least one
+        at which an answer counts, where the task has such a threshold.
         """
 
 

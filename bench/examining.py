@@ -30,7 +30,13 @@ class Marked:
     missing: dict[tuple[str, Column], str] = field(default_factory=dict)
 
 
-def examine(store: Store, exam: Mapping[str, Any], keys: Mapping[str, str | None], names: Sequence[Name]) -> Marked:
+def examine(
+    store: Store,
+    exam: Mapping[str, Any],
+    keys: Mapping[str, str | None],
+    names: Sequence[Name],
+    confidence: float | None = None,
+) -> Marked:
     """Score every method's predictions for one data set; `exam` is the plan's note, `keys` the methods' keys."""
     kind = plugins.load(Task, Spec.parse(exam["task"]))
     truths = store.truths(exam["truth_key"])
@@ -41,9 +47,8 @@ def examine(store: Store, exam: Mapping[str, Any], keys: Mapping[str, str | None
         if not predictions:
             continue
         answers = [_arrays(predictions.get(name)) for name in known]
-        scores = kind.measure(
-            [truths[name].arrays for name in known], answers, exam["classes"], _groups([truths[name] for name in known])
-        )
+        kept = [truths[name] for name in known]
+        scores = kind.measure([one.arrays for one in kept], answers, exam["classes"], _groups(kept), confidence)
         for measured in scores:
             _enter(marked, _column(exam, measured), method, measured, names, known, predictions)
     if not marked.columns:

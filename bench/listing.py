@@ -12,7 +12,7 @@ import bench
 from bench import config as configuration
 from bench import parameters, plugins, provenance
 from bench.config import Config
-from bench.contracts import Adapter, Dataset, Metric, ParameterFile, Report
+from bench.contracts import Adapter, Dataset, Metric, ParameterFile, Report, Task
 from bench.lineup import build_dataset
 from bench.plugins import Spec
 
@@ -21,7 +21,7 @@ Rows = tuple[Sequence[str], list[Sequence[str]]]
 
 def listing(kind: str) -> Rows:
     """Every plug-in of a kind with its facts; raises LookupError for an unknown kind."""
-    listings = {"methods": _methods, "datasets": _datasets, "metrics": _metrics, "reports": _reports}
+    listings = {"methods": _methods, "datasets": _datasets, "metrics": _metrics, "tasks": _tasks, "reports": _reports}
     if kind not in listings:
         raise LookupError(f"`bench list {kind}`: no such list{plugins.near(kind, listings)}")
     return listings[kind]()
@@ -92,14 +92,16 @@ def fetchable(names: Sequence[str]) -> list[ParameterFile]:
     files = {file.name: file for file in _parameter_files()}
     for name in names:
         if name not in files:
-            raise LookupError(f"no metric needs a file called {name!r}{plugins.near(name, files)}")
+            raise LookupError(f"no metric or task needs a file called {name!r}{plugins.near(name, files)}")
     return [files[name] for name in names or files]
 
 
 def _parameter_files() -> dict[ParameterFile, list[str]]:
     users: dict[ParameterFile, list[str]] = {}
-    for name in plugins.names(Metric):
-        for file in plugins.load(Metric, Spec.parse(name)).files:
+    metrics = [(name, plugins.load(Metric, Spec.parse(name)).files) for name in plugins.names(Metric)]
+    tasks = [(name, plugins.load(Task, Spec.parse(name)).files) for name in plugins.names(Task)]
+    for name, files in metrics + tasks:
+        for file in files:
             users.setdefault(file, []).append(name)
     return users
 
@@ -129,6 +131,15 @@ def _metrics() -> Rows:
         arrow = "higher" if kind.higher_is_better else "lower"
         lines.append((name, kind.label, arrow, "yes" if kind.needs_reference else "no", kind.definition, kind.source))
     return ("name", "metric", "better", "reference", "definition", "source"), lines
+
+
+def _tasks() -> Rows:
+    lines: list[Sequence[str]] = []
+    for name in plugins.names(Task):
+        kind = plugins.load(Task, Spec.parse(name))
+        trained = f"bench train {kind.trained_as}" if kind.trained_as else "no"
+        lines.append((f"{name}:MODEL", kind.label, kind.options, kind.size, trained, kind.source))
+    return ("name", "task", "MODEL", "sees", "trained here", "scores follow"), lines
 
 
 def _reports() -> Rows:

@@ -66,8 +66,10 @@ def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int)
     store.note(MANIFEST, manifest)
 
 
-def load(store: Store) -> Result:
+def load(store: Store, confidence: float | None = None) -> Result:
     """The run's table, records, manifest and thumbnails, in plan order.
+
+    Stored detections are scored again on the way; `confidence` replaces the least one that counts for precision.
 
     Raises StoreError where the folder holds no plan yet.
     """
@@ -114,7 +116,7 @@ def load(store: Store) -> Result:
         jobs = {job["method"]: job for job in plan["jobs"] if job["dataset"] == exam["dataset"]}
         keys = {method: job["task_keys"].get(exam["task"]) for method, job in jobs.items()}
         images = [(image, digest) for image, digest in plan["images"][exam["dataset"]]]
-        marked = examining.examine(store, exam, keys, images)
+        marked = examining.examine(store, exam, keys, images, confidence)
         columns += marked.columns
         records += marked.records
         missing |= marked.missing

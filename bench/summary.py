@@ -247,7 +247,7 @@ def _percentiles(drawn: Floats) -> tuple[float | None, float | None]:
 
 def _pool_marks(found: Mapping[str, _Resampled], higher_is_better: bool) -> dict[str, str]:
     """As `_marks`, the test being a two-sided one over the differences of the resamples."""
-    if len(found) < 2:
+    if len(found) < 2 or not any(np.isfinite(one.drawn).any() for one in found.values()):
         return {}
     sign = 1.0 if higher_is_better else -1.0
     leader = min(found, key=lambda method: (-sign * found[method].value, method))

@@ -26,15 +26,14 @@ def render(table: Table) -> RenderableType:
     notes: dict[str, str] = {}
     marks: set[str] = set()
     for _, of_dataset in table.datasets():
-        for protocol, group in dict.fromkeys((column.protocol, column.group) for column in of_dataset):
-            columns = [one for one in of_dataset if (one.protocol, one.group) == (protocol, group)]
+        for protocol in dict.fromkeys(column.protocol for column in of_dataset):
+            columns = [one for one in of_dataset if one.protocol == protocol and not one.group]
             parts += [_grid(table, columns, notes, marks), Text()]
-            if (
-                "+" in protocol
-                and not group
-                and any(table.cell(row, columns[0]).gain is not None for row in table.rows)
-            ):
+            if "+" in protocol and any(table.cell(row, columns[0]).gain is not None for row in table.rows):
                 parts += [_gains(table, columns), Text()]
+    further = dict.fromkeys(column.group.partition(",")[0] for column in table.columns if column.group)
+    if further:
+        parts.append(Text(f"further tables in report.html and tables.md: {', '.join(further)}", style="dim"))
     legend = [
         text
         for mark, text in (

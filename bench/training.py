@@ -472,7 +472,9 @@ def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequen
     digest = sha256()
     used = {id(item): item for kind in plan.recipe.kinds for item in items[kind]}
     everything = [*used.values(), *held_out]
-    for path in itertools.chain.from_iterable((*item.sample.files, *item.sample.truth) for item in everything):
+    # A file of all pictures' annotations once.
+    truths = dict.fromkeys(file for item in everything for file in item.sample.truth)
+    for path in itertools.chain((file for item in everything for file in item.sample.files), truths):
         digest.update(f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}\n".encode())
     return Identity(
         method=plan.method,

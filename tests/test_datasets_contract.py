@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ def kind_of(name: str) -> type[Dataset]:
 ROOTED = [name for name in NAMES if kind_of(name).needs_root]
 DIRECTORIES = ["darkened", "folder"]
 """Data sets whose option is the user's folder."""
+BUILT_IN = ["demo", "nightscenes"]
+"""Data sets that need no files of the user's; theirs are installed ones, never to be written to."""
 UNPAIRED = ["dicm", "fusion", "lime", "mef", "npe", "vv"]
 
 
@@ -37,6 +40,39 @@ def fill(folder: Path, *stems: str, size: tuple[int, int] = (8, 6)) -> Path:
     return folder
 
 
+def annotate_exdark(folder: Path) -> None:
+    (folder / "imageclasslist.txt").write_text("".join(f"{stem}.png 1 1 1 3\n" for stem in (1, 2, 10)))
+    (folder / "annotations").mkdir()
+    for stem in (1, 2, 10):
+        (folder / "annotations" / f"{stem}.png.txt").write_text("% bbGt version=3\nDog 1 2 3 4 0 0 0 0 0 0 0\n")
+
+
+def annotate_coco(folder: Path) -> None:
+    (folder / "annotations").mkdir()
+    content = {
+        "images": [{"id": stem, "file_name": f"{stem}.png"} for stem in (1, 2, 10)],
+        "annotations": [{"id": 7, "image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4]}],
+        "categories": [{"id": 18, "name": "dog"}],
+    }
+    (folder / "annotations" / "mine.json").write_text(json.dumps(content))
+
+
+def annotate_ecssd(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for stem in (1, 2, 10):
+        Image.new("L", (8, 6), 255).save(folder / "masks" / f"{stem}.png")
+
+
+WITH_TRUTH = {
+    "coco_dark": annotate_coco,
+    "ecssd": annotate_ecssd,
+    "exdark": annotate_exdark,
+}
+"""What lies beside images/ in the sets that tasks are scored on."""
+DIVIDED = ["ecssd", "exdark"]
+"""Sets whose small stand-in is taken whole."""
+
+
 def laid_out(name: str, folder: Path) -> Dataset:
     """The data set over a small folder of its layout."""
     if name == "lol":
@@ -44,9 +80,14 @@ def laid_out(name: str, folder: Path) -> Dataset:
         fill(folder / "eval15" / "high", "10", "2", "1")
     elif name in (*UNPAIRED, *DIRECTORIES):
         fill(folder, "10", "2", "1")
+    elif name in WITH_TRUTH:
+        fill(folder / "images", "10", "2", "1")
+        WITH_TRUTH[name](folder)
     kind = kind_of(name)
     if name in DIRECTORIES:
         return kind(option=str(folder))
+    if name in DIVIDED:
+        return kind(option="all", root=folder)
     return kind(root=folder if kind.needs_root else None)
 
 
@@ -88,7 +129,7 @@ def test_an_empty_root_is_an_error_with_its_name(name: str, tmp_path: Path) -> N
         kind_of(name)(root=tmp_path).samples()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in DIRECTORIES])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*DIRECTORIES, "coco_dark")])
 def test_an_unknown_option_is_refused_with_the_way_out(name: str) -> None:
     with pytest.raises(ValueError, match=rf"nonsense.*write {name}"):
         kind_of(name)(option="nonsense")
@@ -101,7 +142,7 @@ def test_samples_are_unique_in_natural_order_and_load_as_the_convention_says(nam
     samples = dataset.samples()
     ids = [sample.id for sample in samples]
     assert ids == sorted(set(ids), key=natural_key) and ids
-    assert ids == ["1", "2", "10"] or name == "demo"
+    assert ids == ["1", "2", "10"] or name in BUILT_IN
     assert samples == dataset.samples()
     pair = dataset.load(samples[0])
     assert (pair.reference is not None) == (samples[0].reference is not None) == dataset.paired
@@ -113,7 +154,7 @@ def test_samples_are_unique_in_natural_order_and_load_as_the_convention_says(nam
 
 
 @pytest.mark.filterwarnings("ignore:.*known distributions have")
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in BUILT_IN])
 def test_a_damaged_file_is_an_error_of_its_own_picture(name: str, tmp_path: Path) -> None:
     dataset = laid_out(name, tmp_path)
     first, second, _ = dataset.samples()
@@ -121,6 +162,23 @@ def test_a_damaged_file_is_an_error_of_its_own_picture(name: str, tmp_path: Path
     with pytest.raises(ValueError, match=rf"{second.low.name} is empty"):
         dataset.load(second)
     assert dataset.load(first).low.shape == (3, 6, 8)
+
+
+@pytest.mark.filterwarnings("ignore:.*known distributions have")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_set_has_a_truth_of_its_pictures_exactly_where_it_names_tasks(name: str, tmp_path: Path) -> None:
+    dataset = laid_out(name, tmp_path)
+    sample = dataset.samples()[0]
+    assert bool(dataset.tasks) == bool(sample.truth)
+    if not dataset.tasks:
+        with pytest.raises(ValueError, match="no truth for any task"):
+            dataset.truth(sample)
+        return
+    truth = dataset.truth(sample)
+    assert truth.size == dataset.load(sample).low.shape[:0:-1]
+    assert (truth.boxes is not None) == ("detection" in dataset.tasks) == bool(dataset.classes)
+    assert (truth.mask is not None) == ("saliency" in dataset.tasks)
+    assert all(file.is_file() for file in sample.truth)
 
 
 # The unpaired sets share their layout.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -91,19 +92,31 @@ class Curve(NamedTuple):
 class Evaluation:
     """Scores of N pictures as functions of weights (R, N), how often each picture counts in each of R resamples.
 
-    Weights are whole numbers: a picture of weight 2 scores as if it and its objects and detections stood there twice in
-    a row (copies of one detection first, where several of a picture and class have equal scores). A score that the
-    weights leave undefined is NaN.
+    Weights are whole numbers: a picture of weight 2 scores as if it stood there twice in a row, with all that is in it.
+    (Where a picture has detections of one class with equal scores, the copies of each follow one another.) A score that
+    the weights leave undefined is NaN.
     """
 
-    def __init__(self, objects: Sequence[Objects], detections: Sequence[Detections], classes: int) -> None:
-        """Match detections to objects; raises ValueError naming the picture (from 0) that does not fit."""
+    def __init__(
+        self,
+        objects: Sequence[Objects],
+        detections: Sequence[Detections],
+        classes: int,
+        confidence: float = CONFIDENCE,
+    ) -> None:
+        """Match detections to objects; raises ValueError naming the picture (from 0) that does not fit.
+
+        `confidence` is from which on a detection counts for precision, recall and the mean IoU.
+        """
         if len(objects) != len(detections):
             raise ValueError(f"{len(objects)} pictures have objects, {len(detections)} have detections")
         for picture, (there, found) in enumerate(zip(objects, detections, strict=True)):
             _check(f"the objects of picture {picture}", there.corners, there.areas, there.classes, classes)
             _check(f"the detections of picture {picture}", found.corners, found.scores, found.classes, classes)
         self._objects, self._detections, self._classes = list(objects), list(detections), classes
+        self._confidence = confidence
+        self._asked = b""  # digest of the weights that the areas below belong to
+        self._areas: dict[tuple[int, int], Floats] = {}
         self._annotated = np.zeros((classes, len(objects)))  # objects to be found, by class and picture
         for picture, there in enumerate(objects):
             self._annotated[:, picture] = np.bincount(there.classes[~there.ignored], minlength=classes)
@@ -151,45 +164,40 @@ class Evaluation:
         """
         thresholds = range(len(OVERLAPS)) if iou is None else [_threshold(iou)]
         chosen = range(self._classes) if classes is None else classes
-        longest = max((len(self._curves[one, at].hits) for one in chosen for at in thresholds), default=0)
-        rows = max(1, VALUES // max(1, longest, len(self._objects)))
-        parts = [
-            self._average_precision(
-                np.ascontiguousarray(weights[start : start + rows].T, np.float64), thresholds, chosen
-            )
-            for start in range(0, len(weights), rows)
-        ]
-        return np.concatenate([np.empty(0), *parts])
+        columns = np.ascontiguousarray(weights.T, np.float64)
+        # mAP, AP50 and the AP of every class are asked for with the same weights, one after another.
+        asked = sha256(columns.tobytes()).digest()
+        if asked != self._asked:
+            self._asked, self._areas = asked, {}
+        total, annotated = np.zeros(len(weights)), np.zeros(len(weights))
+        for one in chosen:
+            objects = self._annotated[one] @ columns
+            annotated += objects > 0
+            for at in thresholds:
+                if (one, at) not in self._areas:
+                    self._areas[one, at] = _area_in_parts(self._curves[one, at], columns, objects)
+                total += self._areas[one, at]
+        return _ratio(total, annotated * len(thresholds))
 
     def precision(self, weights: Floats) -> Floats:
-        """TP / (TP + FP) at confidence 0.25 and IoU 0.5 over all classes, (R, N) -> (R,) in [0, 1]."""
+        """TP / (TP + FP) at the confidence and IoU 0.5 over all classes, (R, N) -> (R,) in [0, 1]."""
         return _ratio(weights @ self._right, weights @ self._positive)
 
     def recall(self, weights: Floats) -> Floats:
-        """TP / (TP + FN) at confidence 0.25 and IoU 0.5 over all classes, (R, N) -> (R,) in [0, 1]."""
+        """TP / (TP + FN) at the confidence and IoU 0.5 over all classes, (R, N) -> (R,) in [0, 1]."""
         return _ratio(weights @ self._right, weights @ self._annotated.sum(axis=0))
 
     def mean_iou_matched(self, weights: Floats) -> Floats:
-        """Mean IoU of the true positives at confidence 0.25 and IoU 0.5, (R, N) -> (R,) in [0.5, 1]."""
+        """Mean IoU of the true positives at the confidence and IoU 0.5, (R, N) -> (R,) in [0.5, 1]."""
         return _ratio(weights @ self._overlap, weights @ self._right)
 
     def mean_iou_darknet(self, weights: Floats) -> Floats:
         """The "average IoU" of darknet, (R, N) -> (R,) in [0, 1]: IoU of true positives, summed, by TP + FP."""
         return _ratio(weights @ self._overlap, weights @ self._positive)
 
-    def _average_precision(self, weights: Floats, thresholds: Sequence[int], classes: Sequence[int]) -> Floats:
-        """(N, R) -> (R,)."""
-        total, annotated = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
-        for one in classes:
-            objects = self._annotated[one] @ weights
-            annotated += objects > 0
-            for at in thresholds:
-                total += _area(self._curves[one, at], weights, objects)
-        return _ratio(total, annotated * len(thresholds))
-
     def _per_picture(self, values: NDArray[Any]) -> Floats:
         """(D,) -> (N,): sums over the detections of enough confidence."""
-        sure = self._found.scores >= CONFIDENCE
+        sure = self._found.scores >= self._confidence
         return np.bincount(self._pictures[sure], values[sure], minlength=len(self._objects)).astype(np.float64)
 
     @cached_property
@@ -271,6 +279,14 @@ def _curve(pictures: NDArray[np.intp], right: NDArray[np.bool_], ignored: NDArra
     counted = np.flatnonzero(~ignored[: hits[-1] + 1]) if len(hits) else hits
     steps = (np.ones(len(counted)), (np.searchsorted(hits, counted), pictures[counted]))
     return Curve(pictures[hits], csr_array(steps, shape=(len(hits), count)))
+
+
+def _area_in_parts(curve: Curve, weights: Floats, objects: Floats) -> Floats:
+    """`_area` of a part of the resamples at a time."""
+    columns = max(1, VALUES // max(1, len(curve.hits), len(weights)))
+    starts = range(0, weights.shape[1], columns)
+    parts = [_area(curve, weights[:, at : at + columns], objects[at : at + columns]) for at in starts]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _area(curve: Curve, weights: Floats, objects: Floats) -> Floats:

@@ -106,7 +106,8 @@ def load_network(path: Path) -> SaliencyNetwork:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; train it with 'bench train saliency --dataset ecssd', or name a model of your own"
+            f"{path} does not exist; train it with 'bench train saliency --dataset ecssd:train', or name a model of "
+            f"your own"
         )
     method = read_metadata(path).get("method", "saliency")
     if method != "saliency":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.contracts import Arrays, Dataset, Measured, ParameterFile, Predictor, Scene, Task, Truth
 from bench.image import parse_size
 
-from ._coco import Detections, Evaluation, Objects
+from ._coco import CONFIDENCE, Detections, Evaluation, Objects
 from ._detector import Detector
 from ._detector_training import DetectorSettings, fit
 
@@ -31,7 +31,6 @@ COLUMNS = 12
 DECIMALS = 3
 
 COCO_SAYS = "COCO API semantics (crowd regions ignored, 100 detections of a picture and class)"
-AT = "at confidence 0.25 and IoU 0.5, over all classes"
 
 
 class Detection(Task):
@@ -146,12 +145,15 @@ class Detection(Task):
         predictions: Sequence[Arrays | None],
         classes: Sequence[str],
         groups: Mapping[str, Sequence[str]],
+        confidence: float | None = None,
     ) -> list[Measured]:
-        """mAP, mAP@.5, mAP@.75, precision, recall, IoU in both forms; AP of each class; mAP of each group."""
+        """mAP, mAP@.5, mAP@.75, precision, recall, IoU in both forms; COCO's others, AP by class, mAP@.5 by group."""
         known = _known(predictions, classes)
+        least = CONFIDENCE if confidence is None else confidence
         found = Evaluation(
-            [_objects(one, known) for one in truths], [_detections(one) for one in predictions], len(classes)
+            [_objects(one, known) for one in truths], [_detections(one) for one in predictions], len(classes), least
         )
+        at = f"at confidence {least:g} and IoU 0.5, over all classes"
         there = np.concatenate([one["classes"][~one["ignored"]] for one in truths]) if truths else np.array([])
         annotated = [place for place in np.unique(there).astype(int).tolist() if known[place]]
         over = f"mean over {len(annotated)} annotated classes"
@@ -170,21 +172,60 @@ class Detection(Task):
             score("map", "mAP@[.5:.95]", f"{ap}, mean over IoU 0.50, 0.55 … 0.95 and {over}; {COCO_SAYS}", mean),
             score("map50", "mAP@.5", f"{ap} at IoU 0.5, {over}; {COCO_SAYS}", lambda w: mean(w, iou=0.5)),
             score("map75", "mAP@.75", f"{ap} at IoU 0.75, {over}; {COCO_SAYS}", lambda w: mean(w, iou=0.75)),
-            score("precision", "Precision", f"TP / (TP + FP) {AT}; {COCO_SAYS}", found.precision),
-            score("recall", "Recall", f"TP / (TP + FN) {AT}; {COCO_SAYS}", found.recall),
-            score("iou", "IoU (matched)", f"mean IoU of true positives {AT}; {COCO_SAYS}", found.mean_iou_matched),
+            score("precision", "Precision", f"TP / (TP + FP) {at}; {COCO_SAYS}", found.precision),
+            score("recall", "Recall", f"TP / (TP + FN) {at}; {COCO_SAYS}", found.recall),
+            score("iou", "IoU (matched)", f"mean IoU of true positives {at}; {COCO_SAYS}", found.mean_iou_matched),
             score(
                 "iou_darknet",
                 "IoU (darknet)",
-                f"IoU of true positives, summed and divided by TP + FP, {AT}: never above Precision; {COCO_SAYS}",
+                f"IoU of true positives, summed and divided by TP + FP, {at}: never above Precision; {COCO_SAYS}",
                 found.mean_iou_darknet,
             ),
         ]
         return [
             *main,
+            *_others(found),
             *_by_class(found, annotated, classes, truths, ap),
             *(one for name, values in groups.items() for one in _by_group(found, name, values, f"{ap}, {over}")),
         ]
+
+
+OTHERS = {
+    3: ("ap_small", "AP small", "AP of objects below 32 x 32 pixels"),
+    4: ("ap_medium", "AP medium", "AP of objects from 32 x 32 to 96 x 96 pixels"),
+    5: ("ap_large", "AP large", "AP of objects above 96 x 96 pixels"),
+    6: ("ar1", "AR 1", "average recall with 1 detection of a picture and class"),
+    7: ("ar10", "AR 10", "average recall with 10 detections of a picture and class"),
+    8: ("ar100", "AR 100", "average recall with 100 detections of a picture and class"),
+    9: ("ar_small", "AR small", "average recall of objects below 32 x 32 pixels"),
+    10: ("ar_medium", "AR medium", "average recall of objects from 32 x 32 to 96 x 96 pixels"),
+    11: ("ar_large", "AR large", "average recall of objects above 96 x 96 pixels"),
+}
+"""Those of the COCO API's 12 figures that the main table lacks, by their place."""
+
+
+def _others(found: Evaluation) -> list[Measured]:
+    """COCO's figures by size and by number of detections: of all pictures, without an interval."""
+    figures: list[NDArray[np.float64]] = []
+
+    def figure(place: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Of all pictures, each once; with a failed one, or resampled, there is no figure.
+        if not figures:
+            figures.append(found.coco_figures())
+        return np.where((weights == 1).all(axis=1), figures[0][place], np.nan)
+
+    return [
+        Measured(
+            name=name,
+            label=label,
+            higher_is_better=True,
+            definition=f"{says}, mean over classes and IoU 0.50, 0.55 … 0.95; {COCO_SAYS}",
+            statistic=partial(figure, place),
+            group="COCO's other figures",
+            decimals=DECIMALS,
+        )
+        for place, (name, label, says) in OTHERS.items()
+    ]
 
 
 def _by_class(

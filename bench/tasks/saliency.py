@@ -46,6 +46,8 @@ class Saliency(Task):
         "nothing for the network trained here, FILE.safetensors for other weights of it, FILE.onnx or FILE.pt or "
         "FILE.torchscript for your own model, maps:DIR for maps made elsewhere, DIR/[<data set>/]<method>/<id>.png"
     )
+    headline = ("mae", "MAE")
+    trained_as = "saliency"
     weights_file: ClassVar[str] = "saliency.safetensors"
     """File below bench/tasks/weights/ that is shipped with the task."""
     recipe: ClassVar[type[Recipe]] = SaliencyRecipe
@@ -72,8 +74,8 @@ class Saliency(Task):
         file = self._weights
         if not file.is_file():
             raise LookupError(
-                f"{file} does not exist; train it with 'bench train saliency --dataset ecssd', or name a model or maps "
-                f"of your own: saliency:FILE.onnx, saliency:maps:DIR"
+                f"{file} does not exist; train it with 'bench train saliency --dataset ecssd:train', or name a model "
+                f"or maps of your own: saliency:FILE.onnx, saliency:maps:DIR"
             )
         return (file,)
 
@@ -115,8 +117,12 @@ class Saliency(Task):
         predictions: Sequence[Arrays | None],
         classes: Sequence[str],
         groups: Mapping[str, Sequence[str]],
+        confidence: float | None = None,
     ) -> list[Measured]:
-        """MAE, F (max, mean, adaptive, weighted), S and E (max, mean, adaptive); max F and MAE of each group too."""
+        """MAE, F (max, mean, adaptive, weighted), S and E (max, mean, adaptive); max F and MAE of each group too.
+
+        `confidence` means nothing here: the scores go through all thresholds.
+        """
         return measured(predictions, groups)
 
     @property
