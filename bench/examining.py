@@ -101,10 +101,15 @@ def _groups(truths: Sequence[KeptTruth]) -> dict[str, list[str]]:
     return {kind: [truth.groups.get(kind, "unknown") for truth in truths] for kind in kinds}
 
 
+def _label(exam: Mapping[str, Any]) -> str:
+    """The data set's, and which task was done on it."""
+    return f"{exam['label']}, {exam['task']}"
+
+
 def _column(exam: Mapping[str, Any], measured: Measured) -> Column:
     return Column(
         dataset=exam["dataset"],
-        dataset_label=exam["label"],
+        dataset_label=_label(exam),
         protocol=exam["protocol"],
         metric=measured.name,
         metric_label=measured.label,
@@ -119,4 +124,4 @@ def _column(exam: Mapping[str, Any], measured: Measured) -> Column:
 def _headline(exam: Mapping[str, Any], kind: type[Task]) -> Column:
     """The column that stands for a task nobody could look at."""
     name, label = kind.headline
-    return Column(exam["dataset"], exam["label"], exam["protocol"], name, label, True, "", 4, kind.source)
+    return Column(exam["dataset"], _label(exam), exam["protocol"], name, label, True, "", 4, kind.source)

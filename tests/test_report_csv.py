@@ -31,7 +31,8 @@ def test_the_report_called_csv_leaves_the_standard_library_alone(tiny):
 
 def test_columns_are_the_documented_ones(tiny):
     required = ["method", "dataset", "protocol", "metric", "mean", "n", "failed", "ci_low", "ci_high"]
-    assert list(table(tiny)[0]) == [*required, "infinite", "rank", "mark", "reason"]
+    gain = ["gain", "gain_low", "gain_high", "group"]
+    assert list(table(tiny)[0]) == [*required, "infinite", "rank", "mark", "reason", *gain]
 
 
 def test_every_cell_stands_in_one_row(tiny):

@@ -126,7 +126,7 @@ def test_missing_values_say_why_in_a_note_and_in_the_cell(tiny):
     text = render(tiny)
     assert "<span>alexnet.pth is not on this machine</span>" in text
     assert 'title="Gamma, LPIPS: alexnet.pth is not on this machine"' in text
-    assert text.count('class="missing"') == 4
+    assert text.count('class="missing"') == 6
 
 
 def test_failures_count_and_list_every_failed_picture(tiny):

@@ -69,7 +69,7 @@ def test_best_is_bold_and_a_tie_carries_the_documented_mark(tiny):
     text = render(tiny)
     assert r"Gamma & \textbf{4.25} \\" in text
     assert r"15.05\rlap{\textsuperscript{$\approx$b}}" in text
-    assert r"\textsuperscript{$\approx$}\,best mean, or not separated" in text
+    assert r"\textsuperscript{$\approx$}\,best, or not separated" in text
 
 
 def test_whole_numbers_line_up(tiny):

@@ -23,7 +23,9 @@ def render(result: Result) -> str:
 
 
 def test_one_table_for_each_data_set_and_protocol(tiny):
-    assert re.findall(r"^## (.*)$", render(tiny), re.M)[:2] == [r"Tiny &amp; co", r"Dark\_1"]
+    assert re.findall(r"^## (.*)$", render(tiny), re.M)[:4] == [
+        *("Tiny &amp; co", "Tiny &amp; co, detection", "Tiny &amp; co, detection: AP by class", r"Dark\_1")
+    ]
     column = dataclasses.replace(tiny.table.columns[0], protocol="96x64-none")
     both = {(m, c): cell for (m, old), cell in tiny.table.cells.items() for c in (old, column) if old.metric == "psnr"}
     split = dataclasses.replace(tiny, table=Table(tiny.table.rows, (tiny.table.columns[0], column), both))
@@ -44,7 +46,7 @@ def test_direction_unit_best_and_tie_are_shown(tiny):
 
 def test_a_missing_value_is_a_dash_with_its_reason_below(tiny):
     text = render(tiny)
-    assert text.count("–<sup>a</sup>") == 4
+    assert text.count("–<sup>a</sup>") == 6
     assert "- <sup>a</sup> alexnet.pth is not on this machine" in text
     assert "- <sup>a</sup> failed on all 2 pictures: no picture x.png" in text
 
@@ -76,3 +78,9 @@ def test_methods_that_share_a_label_are_told_apart(tiny):
     twin = (MethodRow("input", "Gamma", "classical"), MethodRow("gamma:2.2", "Gamma", "classical"))
     text = render(dataclasses.replace(tiny, table=Table(twin, tiny.table.columns, tiny.table.cells)))
     assert "| Gamma (input) " in text and "| Gamma (gamma:2.2) " in text
+
+
+def test_a_tasks_table_is_followed_by_what_is_gained_over_the_input(tiny):
+    text = render(tiny)
+    assert text.count("Difference to the row without enhancement") == 2
+    assert re.search(r"\| Gamma +\| -0\.064 \[-0\.120, \+0\.010\] \|", text)

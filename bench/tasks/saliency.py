@@ -46,7 +46,7 @@ class Saliency(Task):
         "nothing for the network trained here, FILE.safetensors for other weights of it, FILE.onnx or FILE.pt or "
         "FILE.torchscript for your own model, maps:DIR for maps made elsewhere, DIR/[<data set>/]<method>/<id>.png"
     )
-    headline = ("mae", "MAE")
+    headline = ("maxf", "max F")
     trained_as = "saliency"
     weights_file: ClassVar[str] = "saliency.safetensors"
     """File below bench/tasks/weights/ that is shipped with the task."""

@@ -26,6 +26,13 @@ GAMMA = MethodRow("gamma:2.2", "Gamma", "classical")
 HOST = MethodRow("outputs:h", HOSTILE, "outputs")
 PSNR = Column("tiny", "Tiny & co", "native-8bit", "psnr", "PSNR", True, "dB", 2, "RGB, peak 255")
 LPIPS = Column("tiny", "Tiny & co", "native-8bit", "lpips", "LPIPS", False, "", 3, "AlexNet, scaled to [−1, 1]")
+DETECTED = "native-8bit+pretrained-yolo_n-640x480"
+MAP = Column(
+    "tiny", "Tiny & co, detection", DETECTED, "map", "mAP@[.5:.95]", True, "", 3, "average precision, 101 levels"
+)
+PERSON = Column(
+    "tiny", "Tiny & co, detection", DETECTED, "ap:person", "person (2)", True, "", 3, "AP of persons", "", "AP by class"
+)
 NIQE = Column("dark", "Dark_1", "384x384-8bit", "niqe", "NIQE", False, "", 2, "96×96 blocks, σ = 7/6")
 
 
@@ -59,6 +66,12 @@ CELLS = {
     ("input", LPIPS): _ABSENT,
     ("gamma:2.2", LPIPS): _ABSENT,
     ("outputs:h", LPIPS): _ABSENT,
+    ("input", MAP): Cell(0.402, 3, 0, 0, 0.3, 0.5, None, 1, "tie"),
+    ("gamma:2.2", MAP): Cell(0.338, 3, 0, 0, 0.25, 0.45, None, 2, "tie", 0, -0.064, -0.12, 0.01),
+    ("outputs:h", MAP): Cell(None, 0, 0, 0, None, None, "needs a detector: --detector FILE", None, ""),
+    ("input", PERSON): Cell(0.5, 3, 0, 0, 0.4, 0.6, None, 2, ""),
+    ("gamma:2.2", PERSON): Cell(0.75, 3, 0, 0, 0.6, 0.9, None, 1, "best", 0, 0.25, 0.125, 0.375),
+    ("outputs:h", PERSON): Cell(None, 0, 0, 0, None, None, "needs a detector: --detector FILE", None, ""),
     ("input", NIQE): Cell(6.5, 2, 0, 0, 6.0, 7.0, None, 2, ""),
     ("gamma:2.2", NIQE): Cell(4.25, 2, 0, 0, 4.0, 4.5, None, 1, "best"),
     ("outputs:h", NIQE): Cell(None, 0, 2, 0, None, None, "no picture x.png", None, ""),
@@ -85,7 +98,7 @@ def tiny_result(folder: Path) -> Result:
     picture.write_bytes(PNG)
     kept = [("low", "1"), ("gamma:2.2", "1"), ("outputs:h", "1"), ("reference", "1"), ("low", "2"), ("reference", "2")]
     return Result(
-        table=Table((INPUT, GAMMA, HOST), (PSNR, LPIPS, NIQE), CELLS),
+        table=Table((INPUT, GAMMA, HOST), (PSNR, LPIPS, MAP, PERSON, NIQE), CELLS),
         records=RECORDS,
         manifest=MANIFEST,
         folder=folder,

@@ -103,9 +103,8 @@ def main() -> None:
             rows.append((name, *measure(folder, words.method, words.detector, words.pictures)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    print(
-        f"{words.pictures} pictures of coco128, {words.method}, {words.detector.name}, {torch.get_num_threads()} threads"
-    )
+    print(f"{words.pictures} pictures of coco128, {words.method}, {words.detector.name}")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for name, speed, score in rows:
         print(f"{name:26} {speed:6.2f} pictures/s   mAP {score:.3f}")
     print(f"ratio {rows[0][1] / rows[1][1]:.2f}")
