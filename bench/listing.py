@@ -32,10 +32,12 @@ def data_status(config: Config) -> Rows:
     lines: list[Sequence[str]] = []
     for name in plugins.names(Dataset):
         kind = plugins.load(Dataset, Spec.parse(name))
-        if not kind.needs_root and name != "demo":
+        try:
+            kind()
+        except ValueError:
             continue  # folder:DIR is wherever the user says
         root = config.root(Spec.parse(name))
-        place = str(root) if root else (f"--root {name}=PATH" if kind.needs_root else "installed packages")
+        place = str(root) if root else (f"--root {name}=PATH" if kind.needs_root else "comes with the project")
         try:
             found = f"{len(build_dataset(name, config).samples())} pictures"
         except (OSError, ValueError, LookupError) as error:
