@@ -508,6 +508,20 @@ class Table:
             yield name, tuple(column for column in self.columns if column.dataset == name)
 
 
+@dataclass(frozen=True)
+class View:
+    """A picture kept for looking at: a method's result, 'low' or 'reference'."""
+
+    full: Path | None = None
+    """WebP at full size below the run folder."""
+    error: Path | None = None
+    """WebP, grey: 8-bit level of the absolute difference to the reference, mean over R, G and B, not stretched."""
+    histogram: Arrays | None = None
+    """How many pixels have each 8-bit level: 'luma' (256,) of BT.601 luma, 'red', 'green', 'blue' (256,)."""
+    answers: Mapping[str, Arrays] = field(default_factory=dict)
+    """What each task's model said of the picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A run as reports see it: its table, every record, its manifest and the folder with its pictures."""
@@ -518,6 +532,14 @@ class Result:
     folder: Path
     thumbnails: Mapping[tuple[str, str, str], Path] = field(default_factory=dict)
     """Small pictures by (data set, picture id, method); 'low' and 'reference' stand among the methods."""
+    views: Mapping[tuple[str, str, str], View] = field(default_factory=dict)
+    """What else is kept of the same pictures, by the same keys."""
+    truths: Mapping[tuple[str, str, str], Arrays] = field(default_factory=dict)
+    """What the answers are scored against, by (data set, picture id, task), of the same pictures."""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Annotated classes of each data set; boxes of answers and truths name them by place."""
+    seconds: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
+    """How long each method took for each picture, by (method, data set)."""
 
 
 class Report(ABC):

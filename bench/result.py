@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import examining, plugins, summary
-from bench.contracts import Column, MethodRow, Record, Report, Result
+from bench.contracts import Arrays, Column, MethodRow, Record, Report, Result, View
 from bench.plan import Plan
 from bench.plugins import Spec
-from bench.runner import view_paths
+from bench.runner import view_files, view_paths
 from bench.store import Store, StoreError, explained
 
 PLAN, MANIFEST = "plan", "manifest"
@@ -124,7 +126,59 @@ def load(store: Store, confidence: float | None = None) -> Result:
     order = list(dict.fromkeys(column.dataset for column in columns))
     columns.sort(key=lambda column: order.index(column.dataset))
     table = summary.tabulate(rows, columns, records, missing, int(manifest["seed"]), pools)
-    return Result(table=table, records=records, manifest=manifest, folder=store.folder, thumbnails=thumbnails)
+    return Result(
+        table=table,
+        records=records,
+        manifest=manifest,
+        folder=store.folder,
+        thumbnails=thumbnails,
+        views=_views(store, plan, thumbnails),
+        truths=_truths(store, plan, thumbnails),
+        classes={exam["dataset"]: tuple(exam["classes"]) for exam in plan["exams"] if exam["classes"]},
+        seconds={(job["method"], job["dataset"]): tuple(store.seconds(job["key"])) for job in plan["jobs"]},
+    )
+
+
+Shown = Mapping[tuple[str, str, str], Path]
+"""Thumbnails by (data set, picture id, method)."""
+
+
+def _views(store: Store, plan: Mapping[str, Any], shown: Shown) -> dict[tuple[str, str, str], View]:
+    """Whole pictures, error maps, histograms and answers of the pictures that have thumbnails."""
+    answers: dict[tuple[str, str, str], dict[str, Arrays]] = {key: {} for key in shown}
+    for job in plan["jobs"]:
+        wanted = {tuple(name) for name in plan["images"][job["dataset"]][: len(job["views"])]}
+        for task, key in job["task_keys"].items():
+            for (image, digest), said in store.predictions(key, wanted).items():
+                place = job["dataset"], image, job["method"]
+                if said.arrays is not None and place in answers and (image, digest) in wanted:
+                    answers[place][task] = said.arrays
+    views = {}
+    for place, thumbnail in shown.items():
+        files = view_files(thumbnail)
+        views[place] = View(
+            full=files["full"] if files["full"].is_file() else None,
+            error=files["error"] if files["error"].is_file() else None,
+            histogram=_histogram(files["histogram"]),
+            answers=answers[place],
+        )
+    return views
+
+
+def _histogram(file: Path) -> Arrays | None:
+    if not file.is_file():
+        return None
+    return {name: np.array(counts) for name, counts in json.loads(file.read_text()).items()}
+
+
+def _truths(store: Store, plan: Mapping[str, Any], shown: Shown) -> dict[tuple[str, str, str], Arrays]:
+    pictures = {(dataset, image) for dataset, image, _ in shown}
+    return {
+        (exam["dataset"], image, exam["task"]): kept.arrays
+        for exam in plan["exams"]
+        for (image, _), kept in store.truths(exam["truth_key"]).items()
+        if (exam["dataset"], image) in pictures
+    }
 
 
 def write(result: Result, reports: Mapping[str, Report]) -> list[Path]:

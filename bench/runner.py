@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import time
 from collections import defaultdict
@@ -30,6 +32,9 @@ RANGE_DUST = 1e-4
 
 THUMBNAIL_SIDE = 320
 """Long side in pixels of the pictures in report.html."""
+VIEW_QUALITY = 95
+"""Of the WebP files that the page shows at full size."""
+LUMA_BT601 = (0.299, 0.587, 0.114)
 
 
 class Outcome(NamedTuple):
@@ -543,11 +548,42 @@ def _write_pictures(
             _write(store.folder / path, picture)
             written.append(Picture(path, key, one.digest))
         if one.index < settings.thumbnails and one.pair is not None:
-            views = view_paths(job, one.index, protocol)
-            for name, view in (("low", one.pair.low), ("reference", one.pair.reference)):
-                if view is not None and not (store.folder / views[name]).is_file():
-                    _write(store.folder / views[name], view)
+            paths = view_paths(job, one.index, protocol)
+            reference = one.pair.reference
+            for name, view in (("low", one.pair.low), ("reference", reference)):
+                if view is not None and not (store.folder / paths[name]).is_file():
+                    _write(store.folder / paths[name], view)
+                    write_view(store.folder / paths[name], view, reference if name == "low" else None)
+            write_view(store.folder / paths[job.method.name], picture, reference)
     return written
+
+
+def write_view(thumbnail: Path, picture: Tensor, reference: Tensor | None) -> None:
+    """Beside a thumbnail: the whole picture, its difference to the reference and its histograms, for looking at."""
+    files = view_files(thumbnail)
+    files["full"].parent.mkdir(parents=True, exist_ok=True)
+    _write_webp(files["full"], picture)
+    levels = image.to_uint8(picture.cpu())
+    if reference is not None:
+        difference = (levels.int() - image.to_uint8(reference).int()).abs().float().mean(0).div(255)
+        _write_webp(files["error"], difference.expand(3, -1, -1))
+    luma = image.to_uint8((levels.float().permute(1, 2, 0) @ torch.tensor(LUMA_BT601)) / 255)
+    planes = {"luma": luma, "red": levels[0], "green": levels[1], "blue": levels[2]}
+    counts = {name: torch.bincount(plane.flatten().int(), minlength=256).tolist() for name, plane in planes.items()}
+    _write_bytes(files["histogram"], json.dumps(counts, separators=(",", ":")).encode())
+
+
+def view_files(thumbnail: Path) -> dict[str, Path]:
+    """Where the whole picture, its error map and its histograms lie, by the place of its thumbnail."""
+    folder = Path(*("views" if part == "thumbnails" else part for part in thumbnail.parts[:-1]))
+    endings = {"full": ".webp", "error": ".error.webp", "histogram": ".json"}
+    return {name: folder / f"{thumbnail.stem}{ending}" for name, ending in endings.items()}
+
+
+def _write_webp(path: Path, picture: Tensor) -> None:
+    stream = io.BytesIO()
+    image.encode_webp(picture, stream, VIEW_QUALITY)
+    _write_bytes(path, stream.getvalue())
 
 
 def view_paths(job: Job, index: int, protocol: Protocol) -> dict[str, str]:

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -253,12 +253,15 @@ class Store:
         rows = self._connection.execute("SELECT * FROM records WHERE key = ?", (key,))
         return {(row[1], row[2]): Score(*row) for row in rows}
 
-    def predictions(self, key: str) -> dict[tuple[str, str], Prediction]:
-        """What a task's model said under a key, by (image, digest)."""
+    def predictions(
+        self, key: str, wanted: Collection[tuple[str, ...]] | None = None
+    ) -> dict[tuple[str, str], Prediction]:
+        """What a task's model said under a key, by (image, digest); of all pictures or of the wanted ones."""
         rows = self._connection.execute("SELECT * FROM predictions WHERE key = ?", (key,))
         return {
             (image, digest): Prediction(key, image, digest, _unpacked(arrays), error, seconds)
             for key, image, digest, arrays, error, seconds in rows
+            if wanted is None or (image, digest) in wanted
         }
 
     def truths(self, key: str) -> dict[tuple[str, str], KeptTruth]:
