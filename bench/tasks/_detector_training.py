@@ -28,7 +28,7 @@ class DetectorSettings(Adjustable):
     batch_size: int = 16
     size: int = 640
     """Longer side of the pictures that the network learns from."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.001
     """At the start, of AdamW."""
     mosaic: float = 1.0
     """Chance of putting four pictures together."""
@@ -59,6 +59,7 @@ def fit(
         data=str(data),
         epochs=settings.epochs,
         batch=settings.batch_size,
+        nbs=settings.batch_size,  # a step after every batch; by default gradients of 64 pictures are gathered
         imgsz=settings.size,
         lr0=settings.learning_rate,
         optimizer="AdamW",
