@@ -1,4 +1,4 @@
-# make demo    set up, enhance and score real photographs, write runs/demo
+# make demo    set up, enhance and score photographs and street scenes, detect what is on them, write runs/demo
 # make test    set up, run the tests
 # make check   lint and types
 PYTHON ?= python3
@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/bench run --datasets demo --out runs/demo
+	$(BIN)/bench run --datasets demo,nightscenes --limit 12 --out runs/demo
 	@echo "open runs/demo/report.html"
 
 test: setup

@@ -23,8 +23,8 @@ PRETRAINED, FINETUNED, JOINT = "pretrained", "finetuned", "joint"
 method, retrained on its pictures; one for each method, trained together with it."""
 ENDINGS = (".pt", ".safetensors", ".onnx", ".engine")
 """Of a method's own detector in DIR, in the order in which they are looked for."""
-SHIPPED = {"nightscenes": "nightscenes.safetensors"}
-"""Detectors that come with the project, by the data set they were trained for."""
+SHIPPED = {"nightscenes": ("nightscenes.safetensors", "480x320")}
+"""Detectors that come with the project and the size they see, by the data set they were trained for."""
 COLUMNS = 12
 """Classes in one table; more are spread over several."""
 
@@ -60,7 +60,8 @@ class Detection(Task):
 
     def __init__(self, option: str = "", size: str = "", files: Mapping[str, Path] | None = None) -> None:
         super().__init__(option, size, files)
-        self._width, self._height = parse_size(size or self.size)
+        if size:
+            parse_size(size)
         kind, colon, folder = option.partition(":")
         own = bool(colon) and kind in (FINETUNED, JOINT)
         self._kind = kind if own else PRETRAINED
@@ -79,7 +80,7 @@ class Detection(Task):
             return (self._file,)
         shipped = _shipped(dataset)
         if shipped is not None:
-            return (shipped,)
+            return (shipped[0],)
         if self.found:
             return tuple(self.found.values())[:1]
         raise LookupError(
@@ -96,16 +97,22 @@ class Detection(Task):
 
     def protocol(self, dataset: Dataset) -> str:
         """E.g. 'pretrained-yolov8n-640x480'."""
+        size = self._size(dataset)
         if self._folder is not None:
-            return f"{self._kind}-{self._folder.name}-{self._width}x{self._height}"
+            return f"{self._kind}-{self._folder.name}-{size}"
         try:
-            return f"{self._kind}-{self.model(dataset, '')[0].stem}-{self._width}x{self._height}"
+            return f"{self._kind}-{self.model(dataset, '')[0].stem}-{size}"
         except LookupError:
-            return f"{self._kind}-{self._width}x{self._height}"
+            return f"{self._kind}-{size}"
+
+    def _size(self, dataset: Dataset) -> str:
+        """What the user gave, else what the shipped detector has learned from, else the default."""
+        shipped = _shipped(dataset) if self._file is None and self._folder is None else None
+        return self.size_given or (shipped[1] if shipped else self.size)
 
     def load(self, dataset: Dataset, method: str, device: torch.device) -> Predictor:
         """The detector for the data set's classes."""
-        return Detector(self.model(dataset, method)[0], (self._width, self._height), dataset.classes, device)
+        return Detector(self.model(dataset, method)[0], parse_size(self._size(dataset)), dataset.classes, device)
 
     def keep(self, truth: Truth, classes: Sequence[str]) -> Arrays:
         """Corners (M, 4), classes (M,), ignored (M,), areas (M,), size (2,)."""
@@ -302,8 +309,8 @@ def _detections(prediction: Arrays | None) -> Detections:
     )
 
 
-def _shipped(dataset: Dataset) -> Path | None:
-    """The detector that comes with the project for a data set, None where there is none."""
-    name = SHIPPED.get(type(dataset).__module__.rpartition(".")[2])
-    file = Path(__file__).parent / "weights" / str(name)
-    return file if file.is_file() else None
+def _shipped(dataset: Dataset) -> tuple[Path, str] | None:
+    """The detector that comes with the project for a data set, and its size; None where there is none."""
+    name, size = SHIPPED.get(type(dataset).__module__.rpartition(".")[2], ("", ""))
+    file = Path(__file__).parent / "weights" / name
+    return (file, size) if file.is_file() else None
