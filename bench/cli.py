@@ -64,8 +64,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets on this machine.", no_args_is_help=True)
 weights_app = typer.Typer(help="Files that metrics and tasks need and this project may not ship.", no_args_is_help=True)
+study_app = typer.Typer(help="A blind user study with a run's pictures.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+app.add_typer(study_app, name="study")
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="A bench.toml; default: the one in the working folder.", metavar="FILE")
@@ -203,6 +205,20 @@ def report(
             help="Score stored detections again: least confidence for precision, recall and IoU.", min=0, max=1
         ),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="The papers' tables instead, ours beside the printed values: drgn/2, drgn/1,3,4, jcrnet or all.",
+            metavar="NAME,...",
+        ),
+    ] = None,
+    bind: Annotated[
+        list[str] | None,
+        typer.Option(help="For --table: what a paper calls NAME is OURS in this run.", metavar="NAME=OURS"),
+    ] = None,
+    speed: Annotated[
+        Path | None, typer.Option(help="For --table: costs, as bench speed wrote them.", metavar="FILE.json")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Write a run's tables and page again from its records and print the table; neither method nor model is run."""
@@ -210,7 +226,12 @@ def report(
     from bench.store import Store
 
     with reported():
+        if table is not None:
+            _paper_tables(run_folder, table, reports, bind or (), speed, confidence)
+            return
         with asked():
+            if bind or speed:
+                raise ValueError("--bind and --speed are for --table NAME; `bench list tables` shows the names")
             chosen = configuration.load(config, {"reports": reports})
             wanted = result.build_reports(chosen.run.reports)
             store = Store(run_folder, readonly=True)
@@ -219,6 +240,81 @@ def report(
             written = result.write(finished, wanted)
         out.print(terminal.render(finished.table))
         out.print(f"[dim]written to[/dim] {run_folder}[dim]: {', '.join(path.name for path in written)}[/dim]")
+
+
+def _paper_tables(
+    folder: Path, names: str, formats: str | None, bind: Sequence[str], speed: Path | None, confidence: float | None
+) -> None:
+    from bench import beside, papers, result
+    from bench.store import Store
+
+    with asked():
+        chosen = beside.formats(formats)
+        library = papers.load()
+        wanted = papers.requested(names, library)
+        store = Store(folder, readonly=True)
+    with store:
+        finished = result.load(store, confidence)
+    with asked():
+        tables = beside.tables(finished, wanted, library, bind, speed)
+        written = beside.write(tables, chosen, folder)
+    for one in tables:
+        for part in one.parts:
+            out.print(Text.assemble((f"{one.name}  {part.title}", "bold"), f"  paper's {part.columns[0].protocol}"))
+            out.print(terminal.rows(*beside.lines(part)))
+        for remark in beside.remarks(one):
+            out.print(Text(remark, style="dim"))
+    out.print("[dim]#1 #2 #3: best, second, third of this run, separated; ≈2: not separated from the second[/dim]")
+    out.print(f"[dim]written to[/dim] {folder / beside.FOLDER}[dim]: {', '.join(path.name for path in written)}[/dim]")
+
+
+@app.command(epilog=EPILOG)
+def figure(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="`bench list figures` shows them.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that bench run --out wrote.")],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Default: RUN/figures/KIND.pdf.", metavar="FILE.pdf|.png|.svg"),
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Comma-separated ids; default: the first kept, for errors the worst.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="Comma-separated, in this order; default: all.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Default: the first that can be drawn; for distributions all.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Comma-separated; printed below pictures, or drawn.")] = None,
+    task: Annotated[str | None, typer.Option(help="For detections: detection or saliency.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(help="For grid: part to enlarge, in pixels; may be repeated.", metavar="[ID:]x,y,w,h"),
+    ] = None,
+    width: Annotated[float, typer.Option(help="In inches: 7.16 over two columns, 3.5 in one.", min=1, max=40)] = 7.16,
+    columns: Annotated[int | None, typer.Option(help="Pictures or panels side by side.", min=1)] = None,
+    peak: Annotated[int | None, typer.Option(help="For errors: level of the brightest colour.", min=1, max=255)] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="For detections: least one drawn; default 0.25.", min=0, max=1)
+    ] = None,
+) -> None:
+    """Draw a finished run for print: fonts embedded, colours for every eye, the same bytes every time."""
+    from bench import drawing
+    from bench.contracts import Wanted
+
+    with reported(), asked():
+        wanted = Wanted(
+            dataset=dataset or "",
+            methods=drawing.words(methods),
+            images=drawing.words(images),
+            metrics=drawing.words(metric),
+            task=task or "",
+            boxes=tuple(drawing.parse_box(text) for text in box or ()),
+            columns=columns,
+            width=width,
+            peak=peak,
+            confidence=confidence,
+        )
+        written = drawing.write(run_folder, kind, wanted, out_file)
+        out.print(f"[dim]written to[/dim] {written}")
 
 
 @app.command(epilog=EPILOG)
@@ -480,7 +576,7 @@ def speed(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="methods|datasets|metrics|tasks|reports")],
+    kind: Annotated[str, typer.Argument(metavar="methods|datasets|metrics|tasks|reports|figures|tables")],
 ) -> None:
     """Show what there is, one line each."""
     from bench import listing
@@ -572,6 +668,57 @@ def verify(config: ConfigFile = None) -> None:
         wrong = [line for line in lines if line[2] != "verified"]
         out.print(terminal.rows(header, wrong) if wrong else f"all {len(lines)} files are there and as published")
     if wrong:
+        raise typer.Exit(Exit.FAILURES)
+
+
+@study_app.command(name="pack")
+def study_pack(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that bench run --out wrote.")],
+    images: Annotated[int, typer.Option(help="Pictures of each method, drawn from those the run kept.", min=1)] = 10,
+    scale: Annotated[
+        str, typer.Option(help="drgn: naturalness and colour from 1 to 5; jcrnet: overall from 1 to 10.")
+    ] = "drgn",
+    methods: Annotated[str | None, typer.Option(help="Comma-separated; default: all but the unenhanced input.")] = None,
+    raters: Annotated[int | None, typer.Option(help="Number the raters 1 to N instead of names.", min=1)] = None,
+    show_low: Annotated[bool, typer.Option("--show-low", help="A key shows the low-light picture.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the choice of pictures, the codes and the bootstrap.", min=0)] = 0,
+    out_folder: Annotated[Path, typer.Option("--out", help="For the page and its key.", metavar="DIR")] = Path("study"),
+) -> None:
+    """Write a page for raters that hides which method made which picture, and the key that you keep."""
+    from bench import study
+
+    names = tuple(name for name in (methods or "").split(",") if name)
+    with reported(), asked():
+        design = study.Design(scale, images, seed, names, raters, show_low)
+        packed = study.pack(run_folder, out_folder, design)
+    count, of = len(packed.key.pictures), len(packed.key.methods)
+    out.print(f"{count} pictures ({of} methods x {images}), {packed.size / 1e6:.1f} MB, study {packed.key.study}")
+    out.print(f"for the raters: {packed.page}\nfor you alone:  {packed.key_file}")
+
+
+@study_app.command(name="score")
+def study_score(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What the raters sent back.")],
+    key_file: Annotated[Path, typer.Option("--key", help="The key that bench study pack wrote.", metavar="KEY.json")],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="For tables and plot; default: results beside the key.", metavar="DIR")
+    ] = None,
+) -> None:
+    """Check the raters' files, tell whose pictures they scored, sum up; exit 1 if something does not count."""
+    from bench import provenance, study
+
+    folder = out_folder or key_file.parent / "results"
+    with reported(), asked():
+        outcome = study.score(files, study.read_key(key_file))
+        written = study.write(outcome, folder, provenance.command_line())
+    out.print(terminal.render(outcome.table))
+    out.print(terminal.rows(*study.overview(outcome)))
+    if outcome.absent:
+        err.print(Text(f"no file that counts from rater {', '.join(outcome.absent)}", style="yellow"))
+    out.print(f"[dim]written to[/dim] {folder}[dim]: {', '.join(path.name for path in written)}[/dim]")
+    for problem in outcome.problems:
+        err.print(Text(str(problem), style="red"))
+    if outcome.problems:
         raise typer.Exit(Exit.FAILURES)
 
 

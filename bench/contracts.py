@@ -1,7 +1,8 @@
 """What each kind of plug-in promises and the values they exchange; imports nothing of bench.
 
 A plug-in is one file with one public class: `adapters/<name>.py` holds an Adapter, `datasets/<name>.py` a Dataset,
-`bench/metrics/<name>.py` a Metric, `bench/tasks/<name>.py` a Task, `reports/<name>.py` a Report.
+`bench/metrics/<name>.py` a Metric, `bench/tasks/<name>.py` a Task, `reports/<name>.py` a Report,
+`bench/figures/<name>.py` a Figure.
 Users write `name` or `name:option` (`gamma:2.2`, `outputs:DIR`, `lol:our485`); what follows the colon arrives as
 `option`.
 
@@ -489,6 +490,69 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """Mean ranks of the methods over blocks that all of them have, for one metric; what a Demšar diagram draws."""
+
+    columns: tuple[Column, ...]
+    """One column, ranked over its pictures; or one per data set, the columns of one metric under one protocol."""
+    over: str
+    """What the blocks are: 'pictures' or 'data sets'."""
+    n: int
+    """How many blocks there are."""
+    methods: tuple[str, ...]
+    """Best mean rank first; the table's order where ranks are equal."""
+    ranks: tuple[float, ...]
+    """Mean rank of each of `methods`: 1 for a method that is best in every block; equal values share their ranks."""
+    left_out: tuple[str, ...] = ()
+    """Methods that lack more than half of the blocks."""
+    chi2: float | None = None
+    """Friedman's statistic, corrected for ties; None for fewer than 5 blocks or 3 methods, as the next three."""
+    p: float | None = None
+    """Its p-value by the chi-square distribution with k - 1 degrees of freedom."""
+    f: float | None = None
+    """Iman and Davenport's statistic; infinite where all blocks agree."""
+    f_p: float | None = None
+    """Its p-value by the F distribution with k - 1 and (k - 1)(n - 1) degrees of freedom."""
+    critical_difference: float | None = None
+    """Nemenyi's at α = 0.05: mean ranks that differ by at least this much are separated; None below 5 blocks."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Largest runs of two or more methods, best first, that the critical difference does not separate: a diagram's
+    bars. They may overlap; empty where there is no critical difference or every method is separated."""
+
+    def rank(self, method: str) -> float | None:
+        """Mean rank of a method, None where it is left out."""
+        return dict(zip(self.methods, self.ranks, strict=True)).get(method)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two methods in one column, picture by picture."""
+
+    column: Column
+    first: str
+    second: str
+    """A row below `first`."""
+    n: int
+    """How many pictures have values of both."""
+    wins: int
+    """Pictures on which the first is better, whichever direction that is; an infinite value beats finite ones."""
+    ties: int
+    """Pictures with equal values."""
+    losses: int
+    test: str
+    """'wilcoxon' (signed-rank), or 'sign' (exact) where fewer than six pictures differ."""
+    p: float
+    """Two-sided p-value of that test."""
+    p_holm: float
+    """The same after Holm's correction over all pairs of the column; compare it with 0.05."""
+    effect: float
+    """Matched-pairs rank-biserial correlation in [-1, 1]: 1 where the first always wins, 0 where all are ties."""
+    shift: float | None
+    """Hodges-Lehmann estimate of the first's value less the second's, in the metric's unit and not turned by its
+    direction; None where no difference is finite."""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Methods x columns; what reports render."""
 
@@ -497,6 +561,10 @@ class Table:
     cells: Mapping[tuple[str, Column], Cell]
     """By (method, column)."""
     agreements: tuple[Agreement, ...] = ()
+    rankings: tuple[Ranking, ...] = ()
+    """Over pictures for each column of a main table, in table order; then over data sets for each metric."""
+    pairwise: tuple[Comparison, ...] = ()
+    """Every pair of methods in each column of a main table that has a value per picture, in table order."""
 
     def cell(self, row: MethodRow, column: Column) -> Cell:
         """The cell of a row and a column."""
@@ -540,6 +608,150 @@ class Result:
     """Annotated classes of each data set; boxes of answers and truths name them by place."""
     seconds: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
     """How long each method took for each picture, by (method, data set)."""
+
+
+class Box(NamedTuple):
+    """A part of a picture that a figure enlarges, in pixels from the top left corner."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    image: str = ""
+    """Id of the only picture it is meant for; '' for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a user asks of a figure; what is left empty the figure chooses."""
+
+    dataset: str = ""
+    methods: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    task: str = ""
+    boxes: tuple[Box, ...] = ()
+    columns: int | None = None
+    """Pictures or panels side by side."""
+    width: float = 7.16
+    """Inches: 7.16 is a two-column page of IEEE, 3.5 one column."""
+    peak: int | None = None
+    """8-bit level of the brightest colour of error maps."""
+    confidence: float | None = None
+    """Least one at which a detection is drawn."""
+
+
+class Figure(ABC):
+    """Draws a Result for print; knows no data set and no method."""
+
+    label: ClassVar[str]
+    """What it shows, in one line."""
+    heeds: ClassVar[frozenset[str]]
+    """Fields of Wanted that mean something to it besides methods and width."""
+
+    @abstractmethod
+    def render(self, result: Result, wanted: Wanted, ending: str) -> bytes:
+        """The file's content as 'pdf', 'png' or 'svg'; the same Result and wishes always give the same bytes.
+
+        Raises LookupError for a name that the run does not have (with the nearest) and ValueError with the reason
+        where the run holds nothing to draw.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PaperColumn:
+    """A column of a paper's results table: a metric on a data set, as the paper names them."""
+
+    dataset: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    decimals: int
+    """Digits behind the point that the paper prints."""
+    protocol: str
+    """The paper's, in this project's words, e.g. '384x384-8bit'."""
+    own: tuple[Column, ...] = ()
+    """What stands beside it: a column of the run, several where the paper averages data sets, none for a gap."""
+    notes: tuple[str, ...] = ()
+    """What holds for the whole column: another protocol, an error of the paper, why nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperCell:
+    """A value as the paper prints it and the run's own beside it."""
+
+    printed: str
+    """As printed, '' where the paper has no value."""
+    own: float | None
+    """The run's mean in the paper's unit, unrounded; None is a gap that the notes of cell, row or column explain."""
+    low: float | None = None
+    high: float | None = None
+    """95 % bootstrap interval of `own`."""
+    n: int = 0
+    """How many pictures `own` stands on."""
+    place: int = 0
+    """1, 2 or 3 among the run's methods in this table, 0 for the others and where nobody is behind."""
+    tied: bool = False
+    """Not separated from the first of that place, or that one itself."""
+    printed_notes: tuple[str, ...] = ()
+    own_notes: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """Own value less the printed one; None where either is missing."""
+        return self.own - float(self.printed) if self.own is not None and self.printed else None
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRow:
+    """A method's values, in the order of the columns."""
+
+    title: str
+    method: str
+    """What stands beside it in the run, e.g. 'drgn:wo_msr'; '' for a gap."""
+    cells: tuple[PaperCell, ...]
+    notes: tuple[str, ...] = ()
+    in_paper: bool = True
+    """False for a method of the run that the paper's table does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperPart:
+    """Columns of a paper's table that share their rows."""
+
+    title: str
+    printed: str
+    """What the paper calls the table, e.g. 'Table 4a'."""
+    columns: tuple[PaperColumn, ...]
+    rows: tuple[PaperRow, ...]
+    notes: tuple[str, ...] = ()
+    """What holds for the whole part."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """A results table of a paper with a run beside it."""
+
+    name: str
+    """As users write it, e.g. 'drgn/2'."""
+    title: str
+    paper: str
+    parts: tuple[PaperPart, ...]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """The run's."""
+
+
+class TableFormat(ABC):
+    """Renders a PaperTable as one text file; `reports/tables/<name>.py` holds one."""
+
+    ending: ClassVar[str]
+    """Of the file, e.g. 'tex'."""
+    label: ClassVar[str]
+    """What it is, in one line."""
+
+    @abstractmethod
+    def render(self, table: PaperTable) -> str:
+        """The whole file as text; the same table always gives the same text."""
 
 
 class Report(ABC):

@@ -12,7 +12,7 @@ import bench
 from bench import config as configuration
 from bench import parameters, plugins, provenance
 from bench.config import Config
-from bench.contracts import Adapter, Dataset, Metric, ParameterFile, Report, Task
+from bench.contracts import Adapter, Dataset, Figure, Metric, ParameterFile, Report, Task
 from bench.lineup import build_dataset
 from bench.plugins import Spec
 
@@ -21,7 +21,15 @@ Rows = tuple[Sequence[str], list[Sequence[str]]]
 
 def listing(kind: str) -> Rows:
     """Every plug-in of a kind with its facts; raises LookupError for an unknown kind."""
-    listings = {"methods": _methods, "datasets": _datasets, "metrics": _metrics, "tasks": _tasks, "reports": _reports}
+    listings = {
+        "methods": _methods,
+        "datasets": _datasets,
+        "metrics": _metrics,
+        "tasks": _tasks,
+        "reports": _reports,
+        "figures": _figures,
+        "tables": _tables,
+    }
     if kind not in listings:
         raise LookupError(f"`bench list {kind}`: no such list{plugins.near(kind, listings)}")
     return listings[kind]()
@@ -147,3 +155,14 @@ def _tasks() -> Rows:
 def _reports() -> Rows:
     kinds = [(name, plugins.load(Report, Spec.parse(name))) for name in plugins.names(Report)]
     return ("name", "file", "what"), [(name, kind.filename, kind.label) for name, kind in kinds]
+
+
+def _figures() -> Rows:
+    kinds = [(name, plugins.load(Figure, Spec.parse(name))) for name in plugins.names(Figure)]
+    return ("name", "what"), [(name, kind.label) for name, kind in kinds]
+
+
+def _tables() -> Rows:
+    from bench import papers
+
+    return papers.listing()

@@ -25,6 +25,8 @@ ROOMS: dict[type, tuple[str, str]] = {
     contracts.Metric: ("metrics", "metric"),
     contracts.Task: ("tasks", "task"),
     contracts.Report: ("reports", "report"),
+    contracts.TableFormat: ("reports.tables", "table format"),
+    contracts.Figure: ("figures", "figure"),
 }
 """Folder of each kind of plug-in, and what users call it."""
 
@@ -48,9 +50,13 @@ class Spec:
 
 def names(kind: type) -> list[str]:
     """Names of all plug-ins of a kind, sorted; a leading underscore marks shared code, not a plug-in."""
-    package = importlib.import_module(f"bench.{ROOMS[kind][0]}")
-    files = (file for folder in package.__path__ for file in Path(folder).glob("*.py"))
+    files = (file for folder in folders(kind) for file in folder.glob("*.py"))
     return sorted({file.stem for file in files if not file.stem.startswith("_")})
+
+
+def folders(kind: type) -> list[Path]:
+    """Where plug-ins of a kind lie."""
+    return [Path(folder) for folder in importlib.import_module(f"bench.{ROOMS[kind][0]}").__path__]
 
 
 def load(kind: type[Plugin], spec: Spec) -> type[Plugin]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import examining, plugins, summary
+from bench import examining, plugins, ranking, summary
 from bench.contracts import Arrays, Column, MethodRow, Record, Report, Result, View
 from bench.plan import Plan
 from bench.plugins import Spec
@@ -126,6 +126,7 @@ def load(store: Store, confidence: float | None = None) -> Result:
     order = list(dict.fromkeys(column.dataset for column in columns))
     columns.sort(key=lambda column: order.index(column.dataset))
     table = summary.tabulate(rows, columns, records, missing, int(manifest["seed"]), pools)
+    table = ranking.ranked(table, records)
     return Result(
         table=table,
         records=records,

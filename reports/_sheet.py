@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.contracts import Agreement, Cell, Column, MethodRow, Record, Result
+from bench.contracts import REFIT, Agreement, Cell, Column, Comparison, MethodRow, Ranking, Record, Result
 
 DASH = "–"
 """Stands where a number is missing; a note says why."""
@@ -69,7 +69,11 @@ class Sheet:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[tuple[str, str], ...]
-    """Letter and text, in order of appearance; '†' and '§' before what holds for several cells."""
+    """Letter and text, in order of appearance; '†', '‡' and '§' before what holds for several cells."""
+    rankings: tuple[Ranking, ...] = ()
+    """Of its columns over pictures, in their order."""
+    pairwise: tuple[tuple[Column, tuple[Comparison, ...]], ...] = ()
+    """Its columns that have a value per picture, each with its pairs of methods."""
 
     @property
     def of_task(self) -> bool:
@@ -124,7 +128,16 @@ def sheets(result: Result) -> list[Sheet]:
                     notes=(
                         *((letter, text) for text, letter in letters.items()),
                         *(("†", text) for text in _caveats(columns, lines)),
+                        *(("‡", text) for text in _refits(columns)),
                         *(("§", agreement_in_words(one)) for one in table.agreements if one.refit in columns),
+                    ),
+                    rankings=tuple(
+                        one for one in table.rankings if one.over == "pictures" and one.columns[0] in columns
+                    ),
+                    pairwise=tuple(
+                        (column, pairs)
+                        for column in columns
+                        if (pairs := tuple(one for one in table.pairwise if one.column == column))
                     ),
                 )
             )
@@ -191,6 +204,13 @@ def _caveats(columns: Sequence[Column], lines: Sequence[Line]) -> list[str]:
     return texts
 
 
+def _refits(columns: Sequence[Column]) -> list[str]:
+    """One note for all refit metrics."""
+    labels = [column.metric_label for column in columns if column.metric.endswith(REFIT)]
+    said = "parameters fitted by this project, not the published ones; not comparable with published values"
+    return [f"{', '.join(labels)}: {said}"] if labels else []
+
+
 def _letter(index: int) -> str:
     """a, b … z, aa, ab …"""
     letters = ""
@@ -212,6 +232,11 @@ def number(value: float | None, decimals: int) -> str:
 def arrow(column: Column) -> str:
     """Where better values lie."""
     return "↑" if column.higher_is_better else "↓"
+
+
+def refit_mark(column: Column) -> str:
+    """The note's mark for the head of a refit metric's column, '' for other columns."""
+    return "‡" if column.metric.endswith(REFIT) else ""
 
 
 def method_titles(rows: Sequence[MethodRow]) -> dict[str, str]:
@@ -243,6 +268,7 @@ def task_in_words(protocol: str) -> str:
     kinds = {
         "pretrained": "one detector for all methods, not tuned to any of them",
         "finetuned": "a detector for each method, retrained on its pictures",
+        "saliency": "one saliency network for all methods",
         "joint": "a detector for each method, trained together with it (as declared)",
     }
     return f"{kinds.get(kind, kind)} ({model or 'no model'}, {size})" if size else protocol
@@ -293,6 +319,11 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key that puts '9' before '10'."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)], name
+
+
+def capital(text: str) -> str:
+    """A sentence's part as its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def one_line(text: str) -> str:

@@ -3,10 +3,23 @@ r"""The tables as LaTeX that a paper can \input, in one column or two."""
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from bench.contracts import Column, Report, Result
+from bench.contracts import Column, Comparison, Ranking, Report, Result
 
+from ._ranks import (
+    LETTERS_MEAN,
+    PAIRWISE_MEANS,
+    TALLY_MEANS,
+    both_ways,
+    is_best,
+    letters,
+    means,
+    over_datasets,
+    p_value,
+    tallied,
+    tally,
+)
 from ._sheet import (
     BEST_MEANS,
     GAIN_MEANS,
@@ -14,9 +27,12 @@ from ._sheet import (
     TIE_MEANS,
     Entry,
     Sheet,
+    capital,
     definitions,
     facts,
+    method_titles,
     protocol_in_words,
+    refit_mark,
     sheets,
 )
 
@@ -36,6 +52,9 @@ _SPECIAL = {
     "|": r"\textbar{}",
     '"': r"{\textquotedblright}",  # active under babel's german
     "`": r"{\textasciigrave}",
+    "†": r"{\dag}",
+    "‡": r"{\ddag}",
+    "§": r"{\S}",
     "–": r"\textendash{}",
     "—": r"\textemdash{}",
     "…": r"\dots{}",
@@ -98,6 +117,8 @@ _ACCENTS = {
     "\N{COMBINING CEDILLA}": "c",
 }
 
+_ROWS = 46
+"""Of one table of ranks or pairs; more are continued in another."""
 _LONG_WORD = 24
 """Letters; TeX hyphenates words of prose by itself, but neither paths nor digests."""
 
@@ -113,12 +134,21 @@ class Latex(Report):
         lines = [
             "% Tables of a run of the low-light benchmark. Read this file with \\input{tables}; the preamble needs",
             "%   \\usepackage{booktabs,graphicx}",
+            "% \\newcommand{\\allpairs}{} before it adds a table of every pair of methods for each data set.",
             "% Tables span both columns of a two-column paper, and shrink only where they would not fit.",
         ]
         lines += [f"% {name}: {_comment(value)}" for name, value in facts(result.manifest)]
         explained: dict[tuple[str, str], str] = {}
-        for sheet in sheets(result):
+        cut = sheets(result)
+        for sheet in cut:
             lines += ["", *_table(sheet, explained)]
+        lines += _rank_tables(cut, over_datasets(result.table), method_titles(result.table.rows))
+        if result.table.pairwise:
+            lines += _tally_table(result.table.pairwise, method_titles(result.table.rows))
+            lines += ["", r"\ifdefined\allpairs"]
+            for sheet in cut:
+                lines += _pair_tables(sheet)
+            lines.append(r"\fi")
         return "\n".join(lines) + "\n"
 
 
@@ -130,7 +160,7 @@ def _table(sheet: Sheet, explained: dict[tuple[str, str], str]) -> list[str]:
     lines = [
         r"\begin{table*}[t]",
         r"\centering",
-        rf"\caption{{{escape(sheet.title)}, {pictures}}}",
+        rf"\caption{{{escape(sheet.title)} ({escape(sheet.protocol)}), {pictures}}}",
         rf"\label{{{label}}}",
         r"\smallskip",
         r"\footnotesize",
@@ -161,10 +191,7 @@ def _table(sheet: Sheet, explained: dict[tuple[str, str], str]) -> list[str]:
     lines += [
         r"\bottomrule",
         r"\end{tabular}}",
-        r"\par\smallskip",
-        r"\parbox{\linewidth}{\scriptsize\raggedright\sloppy",
-        *_notes(sheet, explained, label),
-        "}",
+        *_below(_notes(sheet, explained, label)),
         r"\end{table*}",
     ]
     return lines
@@ -172,7 +199,8 @@ def _table(sheet: Sheet, explained: dict[tuple[str, str], str]) -> list[str]:
 
 def _head(column: Column) -> str:
     arrow = r"\uparrow" if column.higher_is_better else r"\downarrow"
-    return rf"{escape(column.metric_label)}\,${arrow}$"
+    mark = rf"\textsuperscript{{{escape(refit_mark(column))}}}" if refit_mark(column) else ""
+    return rf"{escape(column.metric_label)}{mark}\,${arrow}$"
 
 
 def _mean(entry: Entry, digits: int) -> str:
@@ -224,8 +252,127 @@ def _notes(sheet: Sheet, explained: dict[tuple[str, str], str], label: str) -> l
     if sheet.of_task:
         paragraphs.append(f"To input: {escape(GAIN_MEANS)}.")
     explained.update({(column.metric, column.definition): label for column in fresh})
-    paragraphs += [f"\\textsuperscript{{{letter}}}\\,{_sentence(text)}" for letter, text in sheet.notes]
-    return [f"{paragraph}\\par" for paragraph in paragraphs if paragraph]
+    paragraphs += [f"\\textsuperscript{{{escape(letter)}}}\\,{_sentence(text)}" for letter, text in sheet.notes]
+    return paragraphs
+
+
+def _rank_tables(
+    cut: Sequence[Sheet], over_sets: Mapping[str, Sequence[Ranking]], titles: Mapping[str, str]
+) -> list[str]:
+    """Metrics x methods, by data set and then over data sets, as one table or, if it is long, several."""
+    blocks = [
+        (rf"{escape(sheet.title)}, protocol {escape(sheet.protocol)}", sheet.rankings)
+        for sheet in cut
+        if sheet.rankings
+    ]
+    blocks += [(f"Over data sets, protocol {escape(protocol)}", tuple(found)) for protocol, found in over_sets.items()]
+    if not blocks:
+        return []
+    rankings = [ranking for _, of_block in blocks for ranking in of_block]
+    kinds = {ranking.over: ranking for ranking in rankings}.values()
+    said = " ".join(_sentence(capital(means([one for one in rankings if one.over == kind.over]))) for kind in kinds)
+    notes = [
+        rf"{said} $n$: number of them. CD: Nemenyi's critical difference; {escape(LETTERS_MEAN)}. "
+        r"$p$: Friedman's test that all methods are equal."
+    ]
+    body: list[str] = []
+    for title, of_block in blocks:
+        gap = r"\addlinespace[2pt] " if body else ""
+        body.append(rf"{gap}\multicolumn{{{len(titles) + 4}}}{{@{{}}l}}{{\emph{{{title}}}}} \\")
+        body += [_rank_row(ranking, titles) for ranking in of_block]
+    head = ["Metric", *(escape(title) for title in titles.values()), "$n$", "CD", "$p$"]
+    caption = r"Mean ranks with Nemenyi's critical difference (CD, $\alpha = 0.05$)"
+    return [line for table in _long_table("ranks", caption, "l", head, body, notes) for line in table]
+
+
+def _rank_row(ranking: Ranking, titles: Mapping[str, str]) -> str:
+    shared = letters(ranking)
+    cells = []
+    for method in titles:
+        mean = ranking.rank(method)
+        text = r"\textendash{}" if mean is None else f"{mean:.2f}"
+        text = rf"\textbf{{{text}}}" if is_best(ranking, method) else text
+        cells.append(text + (rf"\textsuperscript{{{shared[method]}}}" if shared.get(method) else ""))
+    difference = "" if ranking.critical_difference is None else f"{ranking.critical_difference:.2f}"
+    p = p_value(ranking.p).replace("< ", r"$<$\,")
+    return " & ".join([_head(ranking.columns[0]), *cells, str(ranking.n), difference, p]) + r" \\"
+
+
+def _tally_table(comparisons: Sequence[Comparison], titles: Mapping[str, str]) -> list[str]:
+    """Methods x methods over all columns together."""
+    counts = tally(comparisons)
+    shown = [method for method in titles if any(method in pair for pair in counts)]
+    body = [
+        " & ".join([escape(titles[one]), *(counts.get((one, other), r"\textendash{}") for other in shown)]) + r" \\"
+        for one in shown
+    ]
+    head = ["Method", *(escape(titles[method]) for method in shown)]
+    notes = [f"{_sentence(capital(TALLY_MEANS))} Counted: {_sentence('; '.join(tallied(comparisons)))}"]
+    caption = "Pairs of methods: better/not separated/worse"
+    return [line for table in _long_table("pairs", caption, "c", head, body, notes) for line in table]
+
+
+def _pair_tables(sheet: Sheet) -> list[str]:
+    """Pairs of methods x metrics."""
+    if not sheet.pairwise:
+        return []
+    titles = {line.row.method: line.title for line in sheet.lines}
+    found = [both_ways(comparisons) for _, comparisons in sheet.pairwise]
+    body = []
+    last = ""
+    for first, second in dict.fromkeys((one.first, one.second) for _, each in sheet.pairwise for one in each):
+        cells = []
+        for pairs in found:
+            counts, effect, separated = pairs.get((first, second), ("", "", False))
+            text = rf"\textbf{{{counts}}}" if separated else counts
+            size = rf"\,{{\fontsize{{6}}{{7}}\selectfont {effect.replace('-', '$-$')}}}"
+            cells.append(text + size if counts else r"\textendash{}")
+        names = [escape(titles[first]) if first != last else "", escape(titles[second])]
+        body.append(" & ".join([*names, *cells]) + r" \\")
+        last = first
+    head = ["Method", "against", *(_head(column) for column, _ in sheet.pairwise)]
+    caption = f"Wins/ties/losses of each pair of methods: {escape(sheet.title)}, protocol {escape(sheet.protocol)}"
+    said = PAIRWISE_MEANS.replace("the row's method", "the first method").replace("the column's", "the second")
+    tables = _long_table(f"pairs-{sheet.slug}", caption, "l", head, body, [_sentence(capital(said))])
+    return [line for table in tables for line in table]
+
+
+def _long_table(
+    slug: str, caption: str, align: str, head: Sequence[str], body: Sequence[str], notes: Sequence[str]
+) -> Iterator[list[str]]:
+    """A table in small print, cut where a page ends; the notes stand below the first part."""
+    parts = -(-len(body) // _ROWS)
+    size = -(-len(body) // max(parts, 1))
+    for part in range(parts):
+        yield [
+            "",
+            r"\begin{table*}[t]",
+            r"\centering",
+            rf"\caption{{{caption}{', continued' if part else ''}}}",
+            rf"\label{{tab:{slug}{f'-{part + 1}' if part else ''}}}",
+            r"\smallskip",
+            r"\scriptsize",
+            r"\setlength{\tabcolsep}{4pt}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{@{{}}l*{{{len(head) - 1}}}{{{align}}}@{{}}}}",
+            r"\toprule",
+            " & ".join(head) + r" \\",
+            r"\midrule",
+            *body[part * size : (part + 1) * size],
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *(() if part else _below(notes)),
+            r"\end{table*}",
+        ]
+
+
+def _below(paragraphs: Sequence[str]) -> list[str]:
+    return [
+        r"\par\smallskip",
+        r"\parbox{\linewidth}{\scriptsize\raggedright\sloppy",
+        *(f"{paragraph}\\par" for paragraph in paragraphs if paragraph),
+        "}",
+    ]
 
 
 def _sentence(text: str) -> str:

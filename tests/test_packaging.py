@@ -51,10 +51,12 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_wheel_holds_every_plug_in_template_and_weights_file(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"bench/{path.relative_to(ROOT)}" for room in ("adapters", "datasets", "reports")
-              for pattern in ("*.py", "*.j2", "weights/*.safetensors")
+    wanted = {f"bench/{path.relative_to(ROOT)}" for room in ("adapters", "datasets", "reports", "reports/tables")
+              for pattern in ("*.py", "*.j2", "*.toml", "reported.csv", "weights/*.safetensors")
               for path in (ROOT / room).glob(pattern)}  # fmt: skip
-    wanted |= {f"bench/metrics/weights/{path.name}" for path in (ROOT / "bench/metrics/weights").iterdir()}
+    for room in ("metrics", "tasks"):
+        wanted |= {f"bench/{room}/weights/{path.name}" for path in (ROOT / "bench" / room / "weights").iterdir()}
+    wanted |= {f"bench/{path.name}" for path in (ROOT / "bench").glob("*.j2")}
     wanted |= {"bench/selfcheck.csv", "bench/py.typed"} | {
         str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import plugins
-from bench.contracts import MethodRow, Report, Result, Table
+from bench.contracts import REFIT, Comparison, MethodRow, Ranking, Report, Result, Table
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_one_table_for_each_data_set_and_protocol(tiny):
     column = dataclasses.replace(tiny.table.columns[0], protocol="96x64-none")
     both = {(m, c): cell for (m, old), cell in tiny.table.cells.items() for c in (old, column) if old.metric == "psnr"}
     split = dataclasses.replace(tiny, table=Table(tiny.table.rows, (tiny.table.columns[0], column), both))
-    assert render(split).count("| Method ") == 2
+    assert render(split).count("| Method ") == 2  # neither ranks nor pairs are handed over
 
 
 def test_every_row_of_a_table_has_the_same_number_of_bars(tiny):
@@ -84,3 +84,75 @@ def test_a_tasks_table_is_followed_by_what_is_gained_over_the_input(tiny):
     text = render(tiny)
     assert text.count("Difference to the row without enhancement") == 2
     assert re.search(r"\| Gamma +\| -0\.064 \[-0\.120, \+0\.010\] \|", text)
+
+
+def test_ranks_of_a_sheet_stand_below_it_and_a_method_that_is_left_out_has_none(tiny):
+    block = re.search(r"Mean rank over the pictures.*?\n\n((?:\|.*\n)+)", render(tiny))
+    assert block is not None
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block[1].splitlines()]
+    assert cells[0] == ["Method", "PSNR ↑"]
+    assert [line[1] for line in cells[2:]] == ["2.00", "1.00", "–", "3"]
+    assert "a method that lacks more than half of them is left out" in render(tiny)
+
+
+def separated(tiny: Result) -> Result:
+    """A single column whose best method is separated from two others that are not separated from each other."""
+    column = tiny.table.columns[0]
+    ranking = Ranking(
+        columns=(column,),
+        over="pictures",
+        n=20,
+        methods=("outputs:h", "input", "gamma:2.2"),
+        ranks=(1.0, 2.25, 2.75),
+        chi2=30.0,
+        p=3e-7,
+        f=57.0,
+        f_p=3e-12,
+        critical_difference=0.7411,
+        groups=(("input", "gamma:2.2"),),
+    )
+    pairs = (
+        Comparison(column, "input", "gamma:2.2", 20, 12, 1, 7, "wilcoxon", 0.04, 0.04, 0.25, 1.5),
+        Comparison(column, "input", "outputs:h", 20, 1, 0, 19, "wilcoxon", 1e-4, 3e-4, -0.97, -5.0),
+    )
+    return dataclasses.replace(tiny, table=dataclasses.replace(tiny.table, rankings=(ranking,), pairwise=pairs))
+
+
+def test_methods_that_the_critical_difference_does_not_separate_share_a_letter(tiny):
+    text = render(separated(tiny))
+    assert re.search(r"\| Input +\| 2\.25 <sup>A</sup> \|\n\| Gamma +\| 2\.75 <sup>A</sup> \|", text)
+    assert re.search(r"script&gt;\\\| +\| +\*\*1\.00\*\* \|\n\| \*Pictures\* +\| +20 \|", text)
+    assert re.search(r"\*Critical difference\* +\| +0\.74 \|\n\| \*Friedman's p\* +\| +&lt; 0\.001 \|", text)
+
+
+def test_pairs_are_seen_from_the_row_and_bold_where_they_are_separated(tiny):
+    text = render(separated(tiny))
+    details = text.split("<details>")[1].split("</details>")[0]
+    assert "**12/1/7** <sub>+0.25</sub>" in details and "**7/1/12** <sub>-0.25</sub>" in details
+    assert "**1/0/19** <sub>-0.97</sub>" in details and "**19/0/1** <sub>+0.97</sub>" in details
+    overall = text.split("## Pairs of methods")[1]
+    assert "Counted: Tiny &amp; co (native-8bit): PSNR." in overall
+    assert re.search(r"\| Input +\| +– \| 1/0/0 \| +0/0/1 \|", overall)
+
+
+def test_ranks_over_data_sets_name_their_protocol(tiny):
+    first = tiny.table.columns[0]
+    both = (first, dataclasses.replace(first, dataset="more"))
+    over = Ranking(both, "data sets", 2, ("gamma:2.2", "input", "outputs:h"), (1.0, 2.0, 3.0))
+    text = render(dataclasses.replace(tiny, table=dataclasses.replace(tiny.table, rankings=(over,), pairwise=())))
+    block = text.split("## Ranks over data sets")[1]
+    assert "Protocol `native-8bit`." in block and re.search(r"\| \*Data sets\* +\| +2 \|", block)
+    assert "Critical difference" not in block.split("##")[0]
+
+
+def test_a_run_without_rankings_and_pairs_has_no_section_for_them(tiny):
+    text = render(dataclasses.replace(tiny, table=dataclasses.replace(tiny.table, rankings=(), pairwise=())))
+    assert "ank" not in text.split("## How to read")[0].replace("signed-rank", "") and "<details>" not in text
+
+
+def test_a_refit_metric_is_marked_in_its_head_and_explained_below(tiny):
+    column = dataclasses.replace(tiny.table.columns[-1], metric=f"niqe{REFIT}", metric_label="NIQE (refit)")
+    cells = {(row.method, column): tiny.table.cell(row, tiny.table.columns[-1]) for row in tiny.table.rows}
+    text = render(dataclasses.replace(tiny, table=Table(tiny.table.rows, (column,), cells)))
+    assert "NIQE (refit)<sup>‡</sup> ↓" in text
+    assert "- <sup>‡</sup> NIQE (refit): parameters fitted by this project, not the published ones" in text

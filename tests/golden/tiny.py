@@ -12,7 +12,7 @@ from base64 import b64decode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.contracts import Cell, Column, MethodRow, Record, Result, Table
+from bench.contracts import Cell, Column, Comparison, MethodRow, Ranking, Record, Result, Table
 
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 """One black pixel."""
@@ -77,6 +77,16 @@ CELLS = {
     ("outputs:h", NIQE): Cell(None, 0, 2, 0, None, None, "no picture x.png", None, ""),
 }
 
+RANKINGS = (
+    Ranking((PSNR,), "pictures", 3, ("gamma:2.2", "input"), (1.0, 2.0), ("outputs:h",)),
+    Ranking((NIQE,), "pictures", 2, ("gamma:2.2", "input"), (1.0, 2.0), ("outputs:h",)),
+)
+"""The third method has no value on most pictures."""
+PAIRWISE = (
+    Comparison(PSNR, "input", "gamma:2.2", 3, 0, 0, 3, "sign", 0.25, 0.25, -1.0, -7.55),
+    Comparison(NIQE, "input", "gamma:2.2", 2, 0, 0, 2, "sign", 0.5, 0.5, -1.0, 2.25),
+)
+
 MANIFEST = {
     "version": "0.1.0",
     "commit": "0123456789abcdef0123456789abcdef01234567",
@@ -98,7 +108,7 @@ def tiny_result(folder: Path) -> Result:
     picture.write_bytes(PNG)
     kept = [("low", "1"), ("gamma:2.2", "1"), ("outputs:h", "1"), ("reference", "1"), ("low", "2"), ("reference", "2")]
     return Result(
-        table=Table((INPUT, GAMMA, HOST), (PSNR, LPIPS, MAP, PERSON, NIQE), CELLS),
+        table=Table((INPUT, GAMMA, HOST), (PSNR, LPIPS, MAP, PERSON, NIQE), CELLS, (), RANKINGS, PAIRWISE),
         records=RECORDS,
         manifest=MANIFEST,
         folder=folder,
