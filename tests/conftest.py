@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is read from or written into the user's cache."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # Matplotlib's list of fonts takes seconds to make; it may outlive the session.
+        patched.setenv("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / "lowlight-bench-matplotlib"))
         yield
 
 
