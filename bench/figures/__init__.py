@@ -1,0 +1,1 @@
+"""Figures for print; one file is one figure, found by its name."""
