@@ -9,7 +9,7 @@ from bench.contracts import Pair
 from ._camera import Camera, darken, draw_exposure, generator_for
 
 SEED = 2018
-"""Changing it changes every dark picture; darkened's, so that the same photograph gives the same picture there."""
+"""Changing it changes every dark picture; the demo's, so that the same photograph gives the same picture there."""
 LONG_SIDE = 640
 """Larger photographs are reduced to this where a set reduces them: a camera's own noise is averaged away."""
 

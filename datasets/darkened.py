@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from bench.contracts import Dataset, Pair, Sample
 from bench.image import pictures_in, read_rgb, resize
 
-from ._camera import Camera, darken, draw_exposure, generator_for
-
-SEED = 2018
-"""Changing it changes every dark picture; the demo's, so that the same photograph gives the same picture in both."""
-LONG_SIDE = 640
-"""Larger photographs are reduced to this (Pillow bicubic), as in the demo: a camera's own noise is averaged away."""
+from ._darkening import darkened_pair, reduced_size
 
 
 class Darkened(Dataset):
@@ -49,14 +42,7 @@ class Darkened(Dataset):
 
     def load(self, sample: Sample) -> Pair:
         """The darkened photograph and the photograph, both 8-bit exact."""
-        reference = _reduced(read_rgb(sample.low))
-        generator = generator_for(SEED, sample.id)
-        return Pair(darken(reference, draw_exposure(generator), Camera(), generator), reference)
-
-
-def _reduced(photograph: Tensor) -> Tensor:
-    """In 8 bit, its longer side LONG_SIDE at most; the shorter one keeps a pixel."""
-    height, width = photograph.shape[1:]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    # At its own size too: resizing leaves the pixels of an 8-bit picture alone and rounds those of a 16-bit one.
-    return resize(photograph, f"{max(1, round(width * scale))}x{max(1, round(height * scale))}")
+        photograph = read_rgb(sample.low)
+        width, height = reduced_size((photograph.shape[2], photograph.shape[1]))
+        # At its own size too: resizing leaves the pixels of an 8-bit picture alone and rounds those of a 16-bit one.
+        return darkened_pair(resize(photograph, f"{width}x{height}"), sample.id)

@@ -18,7 +18,7 @@ from bench.plugins import Spec
 
 Darkened = plugins.load(Dataset, Spec.parse("darkened"))
 Demo = plugins.load(Dataset, Spec.parse("demo"))
-camera = sys.modules[sys.modules[Darkened.__module__].darken.__module__]
+camera = sys.modules["bench.datasets._camera"]
 
 
 @pytest.fixture
