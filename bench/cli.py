@@ -471,9 +471,9 @@ def _train_by_library(
         held_out=held_out,
         seed=config.run.seed,
     )
-    folder = folder or Path("training") / kind.trained_as
+    place = folder or Path("training") / kind.trained_as
     device, commit = _device(config.run.device), provenance.revision()[0] or "unknown"
-    written = apprentice.train(schooling, kind, words, start, folder, device, commit)
+    written = apprentice.train(schooling, kind, words, start, place, device, commit)
     out.print(f"weights: {written}")
     use = f"finetuned:{written.parent}" if enhanced_by else str(written)
     out.print(f"use them with --{kind.trained_as} {use}")

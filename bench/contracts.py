@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bench.planes import Planes
 
 
+MAP_PEAK = 1.0
+"""Value of a metric's map that is shown white; larger ones are cut."""
 REFIT = "_refit"
 """Ending of a metric's second form, scored with parameters that this project fitted and ships."""
 
@@ -242,6 +244,10 @@ class Metric(ABC):
 
         Raises ValueError with the reason where the metric is undefined (picture smaller than the window).
         """
+
+    def spatial(self, enhanced: Planes, reference: Planes | None) -> Tensor | None:
+        """Where a picture differs, (N, H, W) in the metric's own unit; None for a metric without such a map."""
+        return None
 
     def caveats(self, enhanced: Planes) -> Tensor | None:
         """How far each value is in doubt, (N,) in [0, 1], 0 for no doubt; None for a metric without such cases."""
@@ -584,6 +590,8 @@ class View:
     """WebP at full size below the run folder."""
     error: Path | None = None
     """WebP, grey: 8-bit level of the absolute difference to the reference, mean over R, G and B, not stretched."""
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    """WebP, grey: where the picture differs by a metric that has such a map, 0 to MAP_PEAK, by the metric's name."""
     histogram: Arrays | None = None
     """How many pixels have each 8-bit level: 'luma' (256,) of BT.601 luma, 'red', 'green', 'blue' (256,)."""
     answers: Mapping[str, Arrays] = field(default_factory=dict)

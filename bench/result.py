@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bench import examining, plugins, ranking, summary
 from bench.contracts import Arrays, Column, MethodRow, Record, Report, Result, View
 from bench.plan import Plan
 from bench.plugins import Spec
-from bench.runner import view_files, view_paths
+from bench.runner import map_file, view_files, view_paths
 from bench.store import Store, StoreError, explained
 
 PLAN, MANIFEST = "plan", "manifest"
@@ -125,6 +125,7 @@ def load(store: Store, confidence: float | None = None) -> Result:
         pools |= marked.pools
     order = list(dict.fromkeys(column.dataset for column in columns))
     columns.sort(key=lambda column: order.index(column.dataset))
+    plain = [column for column in columns if "+" not in column.protocol]
     table = summary.tabulate(rows, columns, records, missing, int(manifest["seed"]), pools)
     table = ranking.ranked(table, records)
     return Result(
@@ -133,7 +134,7 @@ def load(store: Store, confidence: float | None = None) -> Result:
         manifest=manifest,
         folder=store.folder,
         thumbnails=thumbnails,
-        views=_views(store, plan, thumbnails),
+        views=_views(store, plan, thumbnails, sorted({column.metric for column in plain})),
         truths=_truths(store, plan, thumbnails),
         classes={exam["dataset"]: tuple(exam["classes"]) for exam in plan["exams"] if exam["classes"]},
         seconds={(job["method"], job["dataset"]): tuple(store.seconds(job["key"])) for job in plan["jobs"]},
@@ -144,7 +145,9 @@ Shown = Mapping[tuple[str, str, str], Path]
 """Thumbnails by (data set, picture id, method)."""
 
 
-def _views(store: Store, plan: Mapping[str, Any], shown: Shown) -> dict[tuple[str, str, str], View]:
+def _views(
+    store: Store, plan: Mapping[str, Any], shown: Shown, metrics: Collection[str]
+) -> dict[tuple[str, str, str], View]:
     """Whole pictures, error maps, histograms and answers of the pictures that have thumbnails."""
     answers: dict[tuple[str, str, str], dict[str, Arrays]] = {key: {} for key in shown}
     for job in plan["jobs"]:
@@ -160,6 +163,7 @@ def _views(store: Store, plan: Mapping[str, Any], shown: Shown) -> dict[tuple[st
         views[place] = View(
             full=files["full"] if files["full"].is_file() else None,
             error=files["error"] if files["error"].is_file() else None,
+            maps={metric: file for metric in metrics if (file := map_file(thumbnail, metric)).is_file()},
             histogram=_histogram(files["histogram"]),
             answers=answers[place],
         )

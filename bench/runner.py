@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench import image
 from bench.config import RunSection
-from bench.contracts import Adapter, Metric, Pair, Predictor, Protocol, Sample, Truth
+from bench.contracts import MAP_PEAK, Adapter, Metric, Pair, Predictor, Protocol, Sample, Truth
 from bench.lineup import Examination, Material, Measure, digest_of
 from bench.memory import free_bytes
 from bench.plan import Exam, Job, Plan
@@ -132,6 +132,20 @@ class Scorer:
                 except (ValueError, OSError, ImportError, RuntimeError) as error:
                     broken[measure.name] = f"{measure.metric.label} cannot be loaded: {error}"
         return cls(metrics, broken)
+
+    def write_maps(self, thumbnail: Path, picture: Tensor, reference: Tensor, names: Collection[str]) -> None:
+        """Beside a thumbnail: where the picture differs, by each metric that has such a map."""
+        for name in sorted(names):
+            metric = self.metrics.get(name)
+            if metric is None or not metric.needs_reference:
+                continue
+            try:
+                found = metric.spatial(Planes(picture), Planes(reference))
+            except ValueError:  # too small a picture: its score says so
+                continue
+            if found is not None:
+                grey = (found[0].float() / MAP_PEAK).clamp(0, 1).cpu().expand(3, -1, -1)
+                _write_webp(map_file(thumbnail, name), grey)
 
     def score(self, name: str, enhanced: Planes, reference: Planes | None) -> list[Outcome]:
         """A value or a reason per picture; a batch that fails is scored picture by picture."""
@@ -515,8 +529,12 @@ def _work(
                 failed.update(one.image for one in said if one.error is not None)
                 predictions += said
             with trace.stage("write pictures", device):
-                for one, picture in zip(kept, final, strict=True):
+                for place, (one, picture) in enumerate(zip(kept, final, strict=True)):
                     pictures += _write_pictures(job, one, picture, plan.protocol, store, settings)
+                    if one.index < settings.thumbnails and matching is not None:
+                        thumbnail = store.folder / view_paths(job, one.index, plan.protocol)[job.method.name]
+                        with explained(store.folder):
+                            scorer.write_maps(thumbnail, picture[None], matching.rgb[place : place + 1], metrics)
             width, height = int(low.shape[-1]), int(low.shape[-2])
             enhancements += [Enhancement(job.key, one.sample.id, one.digest, width, height, seconds) for one in kept]
         with trace.stage("store", device):
@@ -578,6 +596,12 @@ def view_files(thumbnail: Path) -> dict[str, Path]:
     folder = Path(*("views" if part == "thumbnails" else part for part in thumbnail.parts[:-1]))
     endings = {"full": ".webp", "error": ".error.webp", "histogram": ".json"}
     return {name: folder / f"{thumbnail.stem}{ending}" for name, ending in endings.items()}
+
+
+def map_file(thumbnail: Path, metric: str) -> Path:
+    """Where a metric's map lies, by the place of the picture's thumbnail."""
+    full = view_files(thumbnail)["full"]
+    return full.with_name(f"{full.stem}.map-{slug(metric)}.webp")
 
 
 def _write_webp(path: Path, picture: Tensor) -> None:

@@ -73,6 +73,7 @@ def _kept(tile: Tile, dataset: str, image: str, views: Mapping[tuple[str, str, s
     return View(
         full=next((view.full for view in found if view.full), None),
         error=next((view.error for view in found if view.error), None),
+        maps=next((view.maps for view in found if view.maps), {}),
         histogram=next((view.histogram for view in found if view.histogram), None),
         answers={task: said for view in reversed(found) for task, said in view.answers.items()},
     )
@@ -81,6 +82,8 @@ def _kept(tile: Tile, dataset: str, image: str, views: Mapping[tuple[str, str, s
 def _view(view: View, folder: Path, reference: Arrays | None) -> Block:
     block: Block = {"full": beside(view.full, folder), "error": beside(view.error, folder)}
     block = {name: path for name, path in block.items() if path}
+    if view.maps:
+        block["maps"] = {metric: beside(file, folder) for metric, file in view.maps.items()}
     if view.histogram is not None:
         block["histogram"] = _drawn(view.histogram, None if reference is view.histogram else reference)
     for _, said in sorted(view.answers.items()):

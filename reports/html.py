@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from bench.contracts import Record, Report, Result
+from bench.contracts import MAP_PEAK, Record, Report, Result
 
 from . import _page_charts as charts
 from ._page_pictures import SHOWN, extremes, galleries, gallery_of, scored
@@ -90,6 +90,8 @@ class Html(Report):
             TIE_MEANS=TIE_MEANS,
             INTERVAL_MEANS=INTERVAL_MEANS,
             GAIN_MEANS=GAIN_MEANS,
+            MAP_PEAK=MAP_PEAK,
+            map_metrics=sorted({metric for view in result.views.values() for metric in view.maps}),
             SHOWN=SHOWN,
             BANDWIDTH=BANDWIDTH,
             CONFIDENCE=CONFIDENCE,

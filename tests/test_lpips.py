@@ -9,6 +9,7 @@ from bench.metrics._lpips import build
 from bench.metrics.lpips import BACKBONE, LPIPS
 from bench.metrics.lpips_squeeze import BACKBONE as SQUEEZE
 from bench.metrics.lpips_squeeze import LPIPSSqueeze
+from bench.planes import Planes
 
 CPU = torch.device("cpu")
 
@@ -71,3 +72,27 @@ def test_the_published_example_is_reproduced_on_squeezenet(shared_data) -> None:
     for row in rows("lpips_squeeze"):
         value = metric.score(picture(shared_data / row.image), picture(shared_data / row.reference)).item()
         assert value == pytest.approx(row.value, rel=row.tolerance), row
+
+
+def test_the_map_of_equal_pictures_is_black(untrained: LPIPS) -> None:
+    picture = Planes(torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(1)))
+    assert untrained.spatial(picture, picture).shape == (2, 64, 48)
+    assert float(untrained.spatial(picture, picture).abs().max()) == 0
+
+
+def test_the_map_is_what_lpips_is_the_mean_of(untrained: LPIPS) -> None:
+    # But for the interpolation of the coarse layers to the picture's size, which weighs the border a little less.
+    generator = torch.Generator().manual_seed(1)
+    one, other = (Planes(torch.rand(1, 3, 128, 128, generator=generator)) for _ in range(2))
+    value = untrained.score(one, other)
+    assert float(untrained.spatial(one, other).mean()) == pytest.approx(float(value), rel=0.1)
+    assert torch.equal(untrained.score(one, other), value)
+
+
+def test_the_map_is_bright_where_the_picture_differs(untrained: LPIPS) -> None:
+    plain = torch.full((1, 3, 128, 128), 0.5)
+    spoilt = plain.clone()
+    spoilt[..., :64] += 0.4 * torch.rand(1, 3, 128, 64, generator=torch.Generator().manual_seed(1))
+    found = untrained.spatial(Planes(spoilt), Planes(plain))[0]
+    # The network has random weights and deep layers that see far, so the other half is not black.
+    assert float(found[:, :48].mean()) > 1.2 * float(found[:, 80:].mean())

@@ -465,3 +465,14 @@ def test_pictures_beyond_the_first_forty_wait_in_a_template(tiny):
     shown, waiting = text.split('<template id="tiny-native-8bit-more">')
     assert shown.count("data-difficulty=") == 40 and waiting.count("data-difficulty=") == 2
     assert "40 of 42 pictures" in text
+
+
+def test_a_metrics_map_is_offered_by_name(tiny):
+    (tiny.folder / "views").mkdir()
+    file = tiny.folder / "views" / "1.map-lpips.webp"
+    file.touch()
+    run = dataclasses.replace(tiny, views={("tiny", "1", "gamma:2.2"): View(maps={"lpips": file})})
+    text = render(run)
+    assert '<option value="map:lpips">lpips map</option>' in text
+    assert '"maps":{"lpips":"views/1.map-lpips.webp"}' in text.replace('": ', '":')
+    assert '<option value="map:' not in render(tiny)

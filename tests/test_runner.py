@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from bench import image, runner
+from bench import image, result, runner
 from bench.cli import Exit, app
 from bench.contracts import Adapter
 from bench.store import Store
@@ -449,3 +449,34 @@ def test_no_two_names_share_a_file() -> None:
     slugs = [runner.slug(name) for name in names]
     assert len(set(slugs)) == len(names)
     assert all(slug not in ("", ".", "..") and "/" not in slug and len(slug) < 100 for slug in slugs)
+
+
+MAPPED = """
+import torch
+from bench.contracts import Metric
+
+class Difference(Metric):
+    label, higher_is_better, needs_reference, source = "Difference", False, True, "test"
+    definition = "mean absolute difference"
+
+    def score(self, enhanced, reference):
+        return self.spatial(enhanced, reference).mean(dim=(1, 2)).double()
+
+    def spatial(self, enhanced, reference):
+        return (enhanced.rgb - reference.rgb).abs().mean(dim=1)
+"""
+
+
+def test_a_metrics_map_is_kept_beside_the_whole_picture(bench: Run, pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "difference.py").write_text(MAPPED)
+    words = ("run", "--methods", "input", "--datasets", f"folder:{pairs}", "--metrics", "difference.py")
+    assert bench(*words, "--thumbnails", "1", "--out", "r").exit_code == Exit.OK
+    with Store(Path("r"), readonly=True) as store:
+        [view] = [one for (_, _, name), one in result.load(store).views.items() if name == "input"]
+    [(metric, file)] = view.maps.items()
+    assert metric == "difference.py"
+    low, high = (image.read_rgb(pairs / part / "1.png") for part in ("low", "high"))
+    # WebP of quality 95 keeps levels to within a few.
+    assert image.read_rgb(file).mean() == pytest.approx(float((low - high).abs().mean()), abs=0.01)
+    assert view.full is not None and view.error is not None and view.histogram is not None
+    assert int(view.histogram["luma"].sum()) == 96 * 128

@@ -43,8 +43,21 @@ def backbone_weights(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor],
     return found
 
 
+def spatial_distance(module: Any, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
+    """The map that LPIPS is the mean of but for its interpolation to the picture's size, float64 (N, H, W)."""
+    module.spatial = True
+    try:
+        return _compared(module, enhanced, reference, smallest)[:, 0].to(torch.float64)
+    finally:
+        module.spatial = False
+
+
 def distance(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
     """LPIPS per picture, float64 (N,); pictures below `smallest` pixels leave the deepest layer empty."""
+    return _compared(module, enhanced, reference, smallest).flatten().to(torch.float64)
+
+
+def _compared(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
     if reference is None:
         raise ValueError("LPIPS needs a reference picture")
     height, width = enhanced.rgb.shape[-2:]
@@ -52,4 +65,4 @@ def distance(module: torch.nn.Module, enhanced: Planes, reference: Planes | None
         raise ValueError(f"LPIPS on this backbone needs {smallest}x{smallest} pixels, the picture has {width}x{height}")
     with torch.inference_mode():
         values: Tensor = module(enhanced.rgb * 2 - 1, reference.rgb * 2 - 1)
-    return values.flatten().to(torch.float64)
+    return values

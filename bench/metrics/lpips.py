@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.contracts import Metric, ParameterFile
 from bench.planes import Planes
 
-from ._lpips import build, distance
+from ._lpips import build, distance, spatial_distance
 
 SMALLEST = 31
 """Pixels per side below which the deepest layer is empty."""
@@ -44,3 +44,7 @@ class LPIPS(Metric):
     def score(self, enhanced: Planes, reference: Planes | None) -> Tensor:
         """LPIPS of each picture."""
         return distance(self.network, enhanced, reference, SMALLEST)
+
+    def spatial(self, enhanced: Planes, reference: Planes | None) -> Tensor:
+        """LPIPS at each pixel."""
+        return spatial_distance(self.network, enhanced, reference, SMALLEST)
