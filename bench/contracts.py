@@ -590,12 +590,12 @@ class View:
     """WebP at full size below the run folder."""
     error: Path | None = None
     """WebP, grey: 8-bit level of the absolute difference to the reference, mean over R, G and B, not stretched."""
-    maps: Mapping[str, Path] = field(default_factory=dict)
-    """WebP, grey: where the picture differs by a metric that has such a map, 0 to MAP_PEAK, by the metric's name."""
     histogram: Arrays | None = None
     """How many pixels have each 8-bit level: 'luma' (256,) of BT.601 luma, 'red', 'green', 'blue' (256,)."""
     answers: Mapping[str, Arrays] = field(default_factory=dict)
     """What each task's model said of the picture."""
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    """WebP, grey: where the picture differs by a metric that has such a map, 0 to MAP_PEAK, by the metric's name."""
 
 
 @dataclass(frozen=True, slots=True)
