@@ -279,6 +279,8 @@ class Measured:
     unit: str = ""
     support: int | None = None
     """How many of the pictures hold what is scored (a class, a kind of light); None for all of them."""
+    fewest: int = 6
+    """Support below which no method is called better: resamples of few pictures differ too little."""
     values: NDArray[np.float64] | None = None
     """(N,) where the score is the mean of a value per picture; it is then stored and tested like a metric."""
 
@@ -350,9 +352,9 @@ class Task(ABC):
         """What is stored of a prediction: itself and, where scoring is slow, what one picture contributes to scores."""
         return prediction
 
+    @abstractmethod
     def keep(self, truth: Truth, classes: Sequence[str]) -> Arrays:
         """What is stored of a picture's truth, for scoring without the data set and for drawing; no strings."""
-        raise NotImplementedError
 
     @classmethod
     def fit(

@@ -260,7 +260,8 @@ def _pool_marks(found: Mapping[str, _Resampled], higher_is_better: bool) -> dict
         support = here.pool.measured.support
         pictures = int(here.pool.present.sum()) if support is None else support
         shares = [(1 + int(side.sum())) / (1 + difference.size) for side in (difference <= 0, difference >= 0)]
-        tests.append(min(1.0, 2 * min(shares)) if pictures >= 6 and difference.size else 1.0)
+        enough = pictures >= here.pool.measured.fewest and difference.size
+        tests.append(min(1.0, 2 * min(shares)) if enough else 1.0)
     tied = [other for other, p in zip(others, holm(tests), strict=True) if p > ALPHA]
     return dict.fromkeys([leader, *tied], "tie") if tied else {leader: "best"}
 

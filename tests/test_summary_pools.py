@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_equal_scores_are_a_tie(values: Floats) -> None:
 def test_a_class_in_five_pictures_separates_nobody(values: Floats) -> None:
     found = cells({"input": pool(values, support=5), "mine": pool(values + 0.25, support=5)})
     assert {cell.mark for cell in found.values()} == {"tie"}
+
+
+def test_a_score_says_from_how_many_pictures_on_it_separates(values: Floats) -> None:
+    better = [weighted_mean(values), weighted_mean(values + 0.25)]
+    for fewest, mark in ((60, "best"), (61, "tie")):
+        one, other = (Pool(replace(each, fewest=fewest), np.ones(60), ()) for each in better)
+        assert cells({"input": one, "mine": other})["mine"].mark == mark
 
 
 def test_pictures_without_an_answer_do_not_count(values: Floats) -> None:

@@ -360,7 +360,8 @@ def test_a_state_dict_is_no_torchscript_file(tmp_path: Path) -> None:
 
 def onnx_model(file: Path, inputs: int = 1, sides: tuple[Any, Any] = ("height", "width")) -> Path:
     """Mean over the channels of the last input."""
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     names = ["rgb", "depth"][:inputs]
     graph = helper.make_graph(
@@ -381,7 +382,6 @@ def normalised_mean(picture: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_an_onnx_model(tmp_path: Path, photograph: Tensor, inputs: int) -> None:
-    pytest.importorskip("onnxruntime")
     predictor = loaded(onnx_model(tmp_path / "model.onnx", inputs))
     second = photograph.flip(-1)
     found = only(predictor, photograph, truth(second=second))
@@ -389,14 +389,12 @@ def test_an_onnx_model(tmp_path: Path, photograph: Tensor, inputs: int) -> None:
 
 
 def test_an_onnx_model_of_another_size_names_its_own(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     file = onnx_model(tmp_path / "model.onnx", sides=(352, 352))
     with pytest.raises(ValueError, match=r"\[1, 3, 352, 352\], the size asked for makes \[1, 3, 8, 16\]"):
         loaded(file)
 
 
 def test_a_damaged_onnx_file_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     (tmp_path / "torn.onnx").write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"torn\.onnx cannot be loaded by onnxruntime"):
         loaded(tmp_path / "torn.onnx")

@@ -29,6 +29,8 @@ COLUMNS = 12
 """Classes in one table; more are spread over several."""
 
 DECIMALS = 3
+FEWEST = 20
+"""Pictures from which on methods are separated: with fewer, percentiles over resamples are too sure of themselves."""
 
 COCO_SAYS = "COCO API semantics (crowd regions ignored, 100 detections of a picture and class)"
 
@@ -172,7 +174,7 @@ class Detection(Task):
         def score(
             name: str, label: str, definition: str, statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]]
         ) -> Measured:
-            return Measured(name, label, True, definition, statistic, decimals=DECIMALS)
+            return Measured(name, label, True, definition, statistic, decimals=DECIMALS, fewest=FEWEST)
 
         mean = found.average_precision
         main = [
@@ -251,6 +253,7 @@ def _by_class(
             group="AP by class (pictures)" + (f", {number} of {len(tables)}" if len(tables) > 1 else ""),
             decimals=DECIMALS,
             support=holding[place],
+            fewest=FEWEST,
         )
         for number, table in enumerate(tables, start=1)
         for place in table
@@ -272,6 +275,7 @@ def _by_group(found: Evaluation, kind: str, values: Sequence[str], ap: str) -> l
                 group=f"mAP@.5 by {kind} (pictures)",
                 decimals=DECIMALS,
                 support=int(inside.sum()),
+                fewest=FEWEST,
             )
         )
     return measured
