@@ -214,6 +214,9 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     decimals: ClassVar[int] = 4
     """Digits behind the point in tables; values are stored unrounded."""
+    noise: ClassVar[float] = 0
+    """How far the value of one picture moves, at most, between devices, thread counts and library versions; in the
+    metric's unit, measured (docs/gate.md). A gate takes smaller differences for none."""
     bounds: ClassVar[tuple[float, float]] = (float("-inf"), float("inf"))
     """Smallest and largest possible value."""
     definition: ClassVar[str]
@@ -454,6 +457,8 @@ class Column:
     """What a caveat above zero means, '' for a metric without caveats."""
     group: str = ""
     """Which of several tables of the same data set and protocol the column stands in; '' for the main one."""
+    noise: float = 0
+    """How far one picture's value moves between machines; see Metric. 0 where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -117,6 +118,15 @@ def round_8bit(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """Pictures in [0, 1] as uint8 levels 0 to 255, clipped and rounded half up; any shape."""
     return _levels(images).to(torch.uint8)
+
+
+def digests(images: Tensor, rounding: str) -> list[str]:
+    """SHA-256 of each picture of (N, 3, H, W), plane by plane: of its levels under '8bit', of its float32 values else.
+
+    Under '8bit' the pictures are those of `round_8bit`.
+    """
+    values = images.mul(255).add_(0.5).to(torch.uint8) if rounding == "8bit" else images.float()
+    return [sha256(one.contiguous().numpy()).hexdigest() for one in values.cpu()]
 
 
 def parse_size(text: str) -> tuple[int, int]:

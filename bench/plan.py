@@ -147,4 +147,5 @@ def _column(material: Material, measure: Measure, protocol: Protocol) -> Column:
         decimals=metric.decimals,
         definition=metric.definition,
         caveat=metric.caveat,
+        noise=metric.noise,
     )

@@ -536,7 +536,12 @@ def _work(
                         with explained(store.folder):
                             scorer.write_maps(thumbnail, picture[None], matching.rgb[place : place + 1], metrics)
             width, height = int(low.shape[-1]), int(low.shape[-2])
-            enhancements += [Enhancement(job.key, one.sample.id, one.digest, width, height, seconds) for one in kept]
+            with trace.stage("digest", device):
+                contents = image.digests(final, plan.protocol.rounding)
+            enhancements += [
+                Enhancement(job.key, one.sample.id, one.digest, width, height, seconds, content)
+                for one, content in zip(kept, contents, strict=True)
+            ]
         with trace.stage("store", device):
             store.add(scores, pictures, enhancements, predictions, truths)
         trace.pictures += len(decoded)

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     path TEXT PRIMARY KEY, key TEXT NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS enhancements (
     key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL,
-    width INTEGER NOT NULL, height INTEGER NOT NULL, seconds REAL NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, seconds REAL NOT NULL, content TEXT,
     PRIMARY KEY (key, image, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS predictions (
     key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL, arrays BLOB, error TEXT, seconds REAL,
@@ -82,7 +82,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Enhancement:
-    """How long a method took for a picture."""
+    """What a method made of a picture, and how long it took."""
 
     key: str
     image: str
@@ -90,6 +90,9 @@ class Enhancement:
     width: int
     height: int
     seconds: float
+    content: str | None = None
+    """SHA-256 of the enhanced picture as the metrics saw it; two runs with the same one made the same picture. None
+    where the run was made before this was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,13 @@ class Store:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(SCHEMA)
+            if not self._knows_contents():
+                self._connection.execute("ALTER TABLE enhancements ADD COLUMN content TEXT")
         self._connection.execute("SELECT count(*) FROM notes").fetchone()
+
+    def _knows_contents(self) -> bool:
+        """Whether the enhanced pictures' digests are kept: they were not in the first stores."""
+        return any(row[1] == "content" for row in self._connection.execute("PRAGMA table_info(enhancements)"))
 
     def __enter__(self) -> Store:
         return self
@@ -218,8 +227,8 @@ class Store:
                 "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", [(p.path, p.key, p.digest) for p in pictures]
             )
             self._connection.executemany(
-                "INSERT OR IGNORE INTO enhancements VALUES (?, ?, ?, ?, ?, ?)",
-                [(e.key, e.image, e.digest, e.width, e.height, e.seconds) for e in enhancements],
+                "INSERT OR IGNORE INTO enhancements VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(e.key, e.image, e.digest, e.width, e.height, e.seconds, e.content) for e in enhancements],
             )
             self._connection.executemany(
                 "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?)",
@@ -279,6 +288,14 @@ class Store:
     def seconds(self, key: str) -> list[float]:
         """Enhancement times of a job, one per picture."""
         return [row[0] for row in self._connection.execute("SELECT seconds FROM enhancements WHERE key = ?", (key,))]
+
+    def enhancements(self, key: str) -> dict[tuple[str, str], Enhancement]:
+        """What a job made of each picture, by (image, digest)."""
+        content = "content" if self._knows_contents() else "NULL"
+        rows = self._connection.execute(
+            f"SELECT key, image, digest, width, height, seconds, {content} FROM enhancements WHERE key = ?", (key,)
+        )
+        return {(row[1], row[2]): Enhancement(*row) for row in rows}
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
