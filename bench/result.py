@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +68,28 @@ def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int)
     store.note(MANIFEST, manifest)
 
 
-def load(store: Store, confidence: float | None = None) -> Result:
-    """The run's table, records, manifest and thumbnails, in plan order.
+@dataclass(frozen=True)
+class Gathered:
+    """What the store holds of a run, before it is summed up."""
 
-    Stored detections are scored again on the way; `confidence` replaces the least one that counts for precision.
+    plan: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    rows: list[MethodRow]
+    columns: list[Column]
+    records: list[Record]
+    missing: Mapping[tuple[str, Column], str]
+    """Why a cell is empty, by (method, column)."""
+    pools: Mapping[tuple[str, Column], summary.Pool]
 
-    Raises StoreError where the folder holds no plan yet.
-    """
+
+def gather(store: Store, confidence: float | None = None) -> Gathered:
+    """The run's records and scored predictions in plan order; raises StoreError where the folder holds no plan yet."""
     plan, manifest = store.noted(PLAN), store.noted(MANIFEST)
     if plan is None or manifest is None:
         raise StoreError(f"{store.folder} holds no finished plan; give the `bench run` command again")
     rows = [MethodRow(**row) for row in plan["rows"]]
     columns = [Column(**column) for column in plan["columns"]]
     records: list[Record] = []
-    thumbnails: dict[tuple[str, str, str], Path] = {}
     for job in plan["jobs"]:
         images = [(image, digest) for image, digest in plan["images"][job["dataset"]]]
         stored = {metric: store.scores(key) for metric, key in job["score_keys"].items()}
@@ -102,10 +110,6 @@ def load(store: Store, confidence: float | None = None) -> Result:
                             caveat=score.caveat,
                         )
                     )
-        for (image, _), views in zip(images, job["views"], strict=False):
-            for view, path in views.items():
-                if (store.folder / path).is_file():
-                    thumbnails[job["dataset"], image, view] = store.folder / path
     reasons = {(dataset, metric): reason for dataset, metric, reason in plan["missing"]}
     missing = {
         (row.method, column): reasons[column.dataset, column.metric]
@@ -125,8 +129,27 @@ def load(store: Store, confidence: float | None = None) -> Result:
         pools |= marked.pools
     order = list(dict.fromkeys(column.dataset for column in columns))
     columns.sort(key=lambda column: order.index(column.dataset))
+    return Gathered(plan, manifest, rows, columns, records, missing, pools)
+
+
+def load(store: Store, confidence: float | None = None) -> Result:
+    """The run's table, records, manifest and thumbnails, in plan order.
+
+    Stored detections are scored again on the way; `confidence` replaces the least one that counts for precision.
+
+    Raises StoreError where the folder holds no plan yet.
+    """
+    found = gather(store, confidence)
+    plan, manifest, columns, records = found.plan, found.manifest, found.columns, found.records
+    thumbnails: dict[tuple[str, str, str], Path] = {}
+    for job in plan["jobs"]:
+        images = [(image, digest) for image, digest in plan["images"][job["dataset"]]]
+        for (image, _), views in zip(images, job["views"], strict=False):
+            for view, path in views.items():
+                if (store.folder / path).is_file():
+                    thumbnails[job["dataset"], image, view] = store.folder / path
     plain = [column for column in columns if "+" not in column.protocol]
-    table = summary.tabulate(rows, columns, records, missing, int(manifest["seed"]), pools)
+    table = summary.tabulate(found.rows, columns, records, found.missing, int(manifest["seed"]), found.pools)
     table = ranking.ranked(table, records)
     return Result(
         table=table,
