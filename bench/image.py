@@ -7,9 +7,12 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 from uuid import uuid4
 
 import numpy as np
@@ -27,6 +30,9 @@ from PIL import (
 from torch import Tensor
 from torch.nn import functional
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 """File endings taken for pictures, in lower case; upper case counts too."""
 
@@ -42,6 +48,9 @@ _FORMATS: tuple[tuple[tuple[bytes, ...], type[ImageFile.ImageFile]], ...] = (
     ((b"BM",), BmpImagePlugin.BmpImageFile),
     ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TiffImagePlugin.TiffImageFile),
 )
+NETWORK_READS = 16
+"""Files that are read at the same time over a network, where nearly all of the time is waiting."""
+
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error)
 """What Pillow's decoders raise for broken files."""
 
@@ -51,6 +60,76 @@ _TIFF_UNSIGNED, _TIFF_FLOAT = 1, 3
 _PNG_BIT_DEPTH = 24  # offset of the byte in the file: signature 8, length and name 8, width and height 8
 
 
+def path_of(text: str) -> Path:
+    """The path that a user's words name: local, or for an fsspec address ('s3://bucket/lol') one that reads there.
+
+    So is a chain of addresses ('simplecache::s3://bucket/lol'). What stands for an address has the methods by which a
+    Path lists and reads; making it asks nothing of a server. Raises ImportError naming what to install, ValueError for
+    an address of no known filesystem.
+    """
+    if "://" not in text:
+        return Path(text).expanduser()
+    local = re.match("(file|local)://", text)
+    if local:
+        return Path(text[local.end() :])
+    try:
+        from upath import UPath  # here, because few roots are remote
+    except ImportError as error:
+        raise ImportError(
+            f"{text} is an address, which needs pip install 'lowlight-bench[remote]' ({error})"
+        ) from error
+    try:
+        # No subclass of Path, because it can neither be opened by the system nor be written; it reads like one.
+        return cast(Path, UPath(text if text.endswith("://") else text.rstrip("/")))
+    except ValueError as error:
+        known = "a path, file://, s3://, gs://, az://, http:// or https://"
+        raise ValueError(f"{text}: {error}; write {known}") from error
+
+
+def is_remote(path: Path) -> bool:
+    """Whether `path_of` made the path from an address, so that every look at it is a request to a server."""
+    return not isinstance(path, Path)
+
+
+def absolute(path: Path) -> Path:
+    """The path in full, without links; an address is in full already."""
+    return path if is_remote(path) else path.resolve()
+
+
+def is_folder(place: Path) -> bool:
+    """Whether a folder is there; raises OSError naming what hinders where it is an address that cannot be asked."""
+    if not is_remote(place):
+        return place.is_dir()
+    try:
+        with reading(place):
+            if place.is_dir():
+                return True
+            place.stat()  # some filesystems say that there is no folder where they were refused or did not get through
+    except FileNotFoundError:
+        pass
+    return False
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever the filesystem of an address raises into an OSError that names the path, as a local one's does."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # botocore's errors are no OSError, gcsfs's neither, and s3fs's name no file
+        if not is_remote(path):
+            raise
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise OSError(f"{path} cannot be read: {kind}{error} (see docs/remote.md)") from error
+
+
+def over_network(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What `work` gives for each item, in their order; many at the same time, since each mostly waits for a server."""
+    with ThreadPoolExecutor(NETWORK_READS) as pool:
+        return list(pool.map(work, items))
+
+
 def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode a picture as RGB float32 (3, H, W) in [0, 1], standing upright as a person sees it.
 
@@ -58,7 +137,8 @@ def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
     profiles are ignored, as in every published implementation. Raises OSError or ValueError naming the file for what
     cannot be read faithfully: damaged, transparent, animated, float or larger than `max_pixels`.
     """
-    data = path.read_bytes()
+    with reading(path):
+        data = path.read_bytes()
     image = _open(path, io.BytesIO(data))
     width, height = _upright_size(image)
     if width * height > max_pixels:
@@ -81,9 +161,13 @@ def read_rgb(path: Path, max_pixels: int = MAX_PIXELS) -> Tensor:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, from the file's header alone."""
-    with path.open("rb") as stream:
-        return _upright_size(_open(path, stream))
+    """Width and height of the upright picture; of a local file the header alone is read."""
+    if not is_remote(path):
+        with path.open("rb") as stream:
+            return _upright_size(_open(path, stream))
+    with reading(path):  # whole: filesystems fetch blocks larger than most pictures
+        content = path.read_bytes()
+    return _upright_size(_open(path, io.BytesIO(content)))
 
 
 def write_png(path: Path, image: Tensor) -> None:
@@ -93,11 +177,18 @@ def write_png(path: Path, image: Tensor) -> None:
     # Beside the target: a rename is atomic only inside one file system.
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        # Level 1 is several times faster than the default for files a tenth larger; the pixels are the same.
-        _pillow(image).save(partial, format="PNG", compress_level=1)
+        partial.write_bytes(encode_png(image))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def encode_png(image: Tensor) -> bytes:
+    """(3, H, W) in [0, 1] as the content of an 8-bit PNG file."""
+    stream = io.BytesIO()
+    # Level 1 is several times faster than the default for files a tenth larger; the pixels are the same.
+    _pillow(image).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def encode_webp(image: Tensor, stream: IO[bytes], quality: int | None) -> None:
@@ -110,23 +201,23 @@ def encode_webp(image: Tensor, stream: IO[bytes], quality: int | None) -> None:
 
 def round_8bit(images: Tensor) -> Tensor:
     """The values that a saved 8-bit PNG would hold: clipped to [0, 1], rounded half up to k/255, float32."""
-    levels = _levels(images)
-    # Divided by a tensor: by a Python number, CUDA multiplies with the reciprocal, which misses k/255 in the last bit.
-    return levels.div_(torch.full((), 255.0, device=levels.device))
+    return from_uint8(to_uint8(images))
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Pictures in [0, 1] as uint8 levels 0 to 255, clipped and rounded half up; any shape."""
-    return _levels(images).to(torch.uint8)
+    return _halves_up(images).to(torch.uint8)
 
 
-def digests(images: Tensor, rounding: str) -> list[str]:
-    """SHA-256 of each picture of (N, 3, H, W), plane by plane: of its levels under '8bit', of its float32 values else.
+def from_uint8(levels: Tensor) -> Tensor:
+    """Levels 0 to 255 as the float32 values k/255; any shape."""
+    # Divided by a tensor: by a Python number, CUDA multiplies with the reciprocal, which misses k/255 in the last bit.
+    return levels / torch.full((), 255.0, device=levels.device)
 
-    Under '8bit' the pictures are those of `round_8bit`.
-    """
-    values = images.mul(255).add_(0.5).to(torch.uint8) if rounding == "8bit" else images.float()
-    return [sha256(one.contiguous().numpy()).hexdigest() for one in values.cpu()]
+
+def digests(pictures: Tensor) -> list[str]:
+    """SHA-256 over the values of each picture of (N, 3, H, W) as they lie in memory, plane by plane."""
+    return [sha256(one.contiguous().numpy().tobytes()).hexdigest() for one in pictures.cpu()]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -182,7 +273,9 @@ def pictures_in(folder: Path) -> dict[str, Path]:
         raise FileNotFoundError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), key=lambda file: natural_key(file.name)):
-        if file.name.startswith(".") or file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
+        if file.name.startswith(".") or file.suffix.lower() not in PICTURE_SUFFIXES:
+            continue
+        if not is_remote(file) and not file.is_file():  # a server may need a request for each
             continue
         if file.stem in found:
             raise ValueError(
@@ -199,8 +292,9 @@ def _tensor(array: NDArray[Any], peak: int) -> Tensor:
     return torch.from_numpy(array.transpose(2, 0, 1).astype(np.float32, order="C")).div_(peak)
 
 
-def _levels(images: Tensor) -> Tensor:
-    return images.to(torch.float32).clamp(0, 1).mul(255).add_(0.5).floor_()
+def _halves_up(images: Tensor) -> Tensor:
+    """Levels whose whole part is the rounded one."""
+    return images.to(torch.float32).clamp(0, 1).mul_(255).add_(0.5)
 
 
 def _pillow(image: Tensor) -> Image.Image:

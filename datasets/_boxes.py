@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.contracts import Boxes, Sample
+from bench.image import is_remote, over_network
 
 COCO_CLASSES = (
     *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
@@ -83,15 +84,17 @@ def finite(values: Sequence[object]) -> list[float] | None:
 
 def warn_of_dropped(label: str, samples: Sequence[Sample], read: Reader) -> None:
     """Say how many boxes `boxes_inside` drops; a sample that cannot be read is left to its own error."""
-    dropped: dict[str, int] = {}
-    for sample in samples:
+
+    def lost(sample: Sample) -> int:
         try:
             size, objects = read(sample)
         except (OSError, ValueError):
-            continue
-        lost = len(objects) - len(boxes_inside(objects, size).names)
-        if lost:
-            dropped[sample.id] = lost
+            return 0
+        return len(objects) - len(boxes_inside(objects, size).names)
+
+    remote = any(is_remote(sample.low) for sample in samples)
+    counts = over_network(lost, samples) if remote else map(lost, samples)
+    dropped = {sample.id: count for sample, count in zip(samples, counts, strict=True) if count}
     if dropped:
         warnings.warn(
             f"{label}: {sum(dropped.values())} boxes are left out, they have no area inside their picture:"

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from bench.contracts import Dataset
+from bench.image import is_folder
 
 
 def name_of(dataset: Dataset) -> str:
@@ -14,10 +15,13 @@ def name_of(dataset: Dataset) -> str:
 
 
 def root_of(dataset: Dataset) -> Path:
-    """The user's folder of the data set; raises FileNotFoundError where none is given or it does not exist."""
+    """The user's folder of the data set; raises FileNotFoundError where none is given or it does not exist.
+
+    Raises OSError with the server's reason where the root is an address that cannot be asked.
+    """
     if dataset.root is None:
         raise FileNotFoundError(f"{dataset.label} needs a folder with {dataset.layout}: {_way_out(dataset)}")
-    if not dataset.root.is_dir():
+    if not is_folder(dataset.root):
         raise lacking(dataset, dataset.root)
     return dataset.root
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.contracts import Dataset, Pair, Sample, Truth
-from bench.image import PICTURE_SUFFIXES, natural_key, read_rgb, resize, size_of
+from bench.image import PICTURE_SUFFIXES, is_folder, natural_key, read_rgb, resize, size_of
 
 from ._boxes import COCO_CLASSES, Annotation, boxes_inside, first, resized, warn_of_dropped
 from ._coco_json import CocoFile, read_coco
@@ -125,7 +125,8 @@ class CocoDark(Dataset):
 
     def _from_json(self, coco: CocoFile) -> list[Sample]:
         wanted = self._listed(coco.images)
-        places = {stem: self._locate(coco.images[stem].file_name, coco.path) for stem in wanted}
+        root = root_of(self)
+        places = {stem: self._locate(root, coco.images[stem].file_name, coco.path) for stem in wanted}
         samples = [Sample(stem, file, self._reference(file), (coco.path,)) for stem, file in places.items() if file]
         missing = [stem for stem in wanted if places[stem] is None]
         if not samples:
@@ -168,16 +169,28 @@ class CocoDark(Dataset):
             raise ValueError(f"{file} names no picture; remove it or write one a line")
         return [stem for stem in stems if stem in wanted]
 
-    def _locate(self, name: str, annotations: Path) -> Path | None:
+    def _locate(self, root: Path, name: str, annotations: Path) -> Path | None:
         """The file of a picture: as named below the usual folders, else the only one of that name anywhere."""
-        root, part = root_of(self), annotations.stem.rpartition("_")[2]
+        part = annotations.stem.rpartition("_")[2]
         for folder in (root, root / part, root / "images", root / "images" / part):
-            if (folder / name).is_file():
-                return folder / name
+            file = folder / name
+            if file.name in self._names(file.parent):
+                return file
         places = self._anywhere.get(Path(name).name, [])
         if len(places) > 1:
             raise ValueError(f"{name} is in {root} as {' and '.join(map(str, places))}; remove all but one")
         return places[0] if places else None
+
+    def _names(self, folder: Path) -> frozenset[str]:
+        """What lies in a folder, listed once: asking for each picture takes minutes where each is a request."""
+        if folder not in self._listings:
+            there = is_folder(folder)
+            self._listings[folder] = frozenset(child.name for child in folder.iterdir()) if there else frozenset()
+        return self._listings[folder]
+
+    @cached_property
+    def _listings(self) -> dict[Path, frozenset[str]]:
+        return {}
 
     @cached_property
     def _anywhere(self) -> dict[str, list[Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.contracts import Dataset, Pair, Sample
-from bench.image import pictures_in, read_rgb, resize
+from bench.image import absolute, is_folder, path_of, pictures_in, read_rgb, resize
 
 from ._darkening import darkened_pair, reduced_size
 
@@ -26,8 +26,8 @@ class Darkened(Dataset):
         super().__init__(option, root)
         if not option:
             raise ValueError(f"darkened needs a directory: write darkened:DIR, where DIR holds {self.layout}")
-        self.directory = Path(option)
-        self.label = f"{self.directory.resolve().name or option} (darkened)"
+        self.directory = path_of(option)
+        self.label = f"{absolute(self.directory).name or option} (darkened)"
 
     @property
     def paired(self) -> bool:
@@ -36,8 +36,8 @@ class Darkened(Dataset):
 
     def samples(self) -> list[Sample]:
         """The photographs, by name."""
-        if not self.directory.is_dir():
-            raise FileNotFoundError(f"darkened:{self.option} is not a folder ({self.directory.resolve()})")
+        if not is_folder(self.directory):
+            raise FileNotFoundError(f"darkened:{self.option} is not a folder ({absolute(self.directory)})")
         return [Sample(stem, file, file) for stem, file in pictures_in(self.directory).items()]
 
     def load(self, sample: Sample) -> Pair:

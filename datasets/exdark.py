@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
@@ -186,7 +187,7 @@ class ExDark(Dataset):
         """The archive's annotations; all are small, and reading them once needs no open file between threads."""
         file = root_of(self) / ARCHIVE
         try:
-            with zipfile.ZipFile(file) as archive:
+            with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:  # an address is no file to ZipFile
                 names = [name for name in archive.namelist() if name.endswith(".txt")]
                 return {name: archive.read(name) for name in names}
         except (zipfile.BadZipFile, EOFError, OSError) as error:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.contracts import Dataset, Pair, Sample, Truth
-from bench.image import size_of
+from bench.image import absolute, is_folder, path_of, size_of
 
 from ._boxes import Annotation, boxes_inside, first, warn_of_dropped
 from ._coco_json import CocoFile, read_coco
@@ -46,8 +46,8 @@ class Folder(Dataset):
         super().__init__(option, root)
         if not option:
             raise ValueError(f"folder needs a directory: write folder:DIR, where DIR holds {self.layout}")
-        self.directory = Path(option)
-        self.label = self.directory.resolve().name or option
+        self.directory = path_of(option)
+        self.label = absolute(self.directory).name or option
 
     @property
     def paired(self) -> bool:
@@ -57,7 +57,7 @@ class Folder(Dataset):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Detection with boxes.json, saliency with masks."""
-        found = {"detection": self._boxes_file(), "saliency": self._beside_low(MASK_FOLDERS)}
+        found = {"detection": self._boxes_file, "saliency": self._beside_low(MASK_FOLDERS)}
         return tuple(task for task, place in found.items() if place is not None)
 
     @property
@@ -67,7 +67,7 @@ class Folder(Dataset):
 
     def samples(self) -> list[Sample]:
         """The pictures, or the pairs, by name."""
-        low, references = self._folders().get("low"), self._references()
+        low, references = self._folders.get("low"), self._references()
         if low is None:
             return unpaired_samples(self.directory)
         samples = unpaired_samples(low) if references is None else pairs_in(low, references)
@@ -103,17 +103,18 @@ class Folder(Dataset):
 
     @cached_property
     def _coco(self) -> CocoFile | None:
-        file = self._boxes_file()
+        file = self._boxes_file
         return read_coco(file) if file else None
 
+    @cached_property
     def _folders(self) -> dict[str, Path]:
-        if not self.directory.is_dir():
-            raise FileNotFoundError(f"folder:{self.option} is not a folder ({self.directory.resolve()})")
+        if not is_folder(self.directory):
+            raise FileNotFoundError(f"folder:{self.option} is not a folder ({absolute(self.directory)})")
         return {child.name.lower(): child for child in sorted(self.directory.iterdir()) if child.is_dir()}
 
     def _references(self) -> Path | None:
         """The folder of references; None where the pictures are alone or have only a truth beside them."""
-        folders = self._folders()
+        folders = self._folders
         found = [folders[name] for name in REFERENCE_FOLDERS if name in folders]
         if "low" not in folders or (not found and self.tasks):
             return None
@@ -125,13 +126,14 @@ class Folder(Dataset):
             )
         return found[0]
 
+    @cached_property
     def _boxes_file(self) -> Path | None:
         file = self.directory / BOXES
-        return file if "low" in self._folders() and file.is_file() else None
+        return file if "low" in self._folders and file.is_file() else None
 
     def _beside_low(self, names: Sequence[str]) -> Path | None:
         """The only folder of one of the names beside low/; None where there is none."""
-        folders = self._folders()
+        folders = self._folders
         found = [folders[name] for name in names if name in folders and "low" in folders]
         if len(found) > 1:
             raise ValueError(f"{self.directory} has {_listed(found)} beside low/; remove one of them")

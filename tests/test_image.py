@@ -328,11 +328,12 @@ def test_a_failed_write_leaves_neither_a_broken_file_nor_a_partial_one(
     write_png(tmp_path / "a.png", torch.zeros(3, 2, 2))
     before = (tmp_path / "a.png").read_bytes()
 
-    def full_disk(self: Image.Image, file: Path, **options: object) -> None:
-        file.write_bytes(b"half")
+    def full_disk(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:4])
         raise OSError("no space left")
 
-    monkeypatch.setattr(Image.Image, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="no space left"):
         write_png(tmp_path / "a.png", torch.ones(3, 2, 2))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
