@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from bench import image, plugins
+from bench import fingerprints, image, plugins
 from bench.contracts import Dataset, Sample, Scene, Task
 from bench.lineup import Method
-from bench.runner import enhance
+from bench.training import list_digest
+from bench.work import enhance
 
 HELD_OUT = 16
 """One picture in so many is kept for validation where nothing else is said."""
@@ -96,15 +97,13 @@ def _notes(
 ) -> dict[str, Any]:
     """What goes into the metadata besides the settings."""
     files = dict.fromkeys(file for _, sample in samples for file in (*sample.files, *sample.truth))
-    digest = sha256()
-    for file in files:
-        digest.update(f"{file.parent.name}/{file.name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
     method = schooling.method
     return {
         "task": schooling.task,
         "data": " + ".join(dataset.label for dataset in schooling.datasets),
         "pictures": learned,
-        "files": digest.hexdigest(),
+        "files": list_digest(files),
+        "seen": fingerprints.of(samples).as_json(),
         "enhanced_by": {"name": method.name, "digest": method.digest} if method else {},
         "start": sha256(start.read_bytes()).hexdigest() if start else "",
         "commit": commit,

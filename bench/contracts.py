@@ -32,6 +32,10 @@ REFIT = "_refit"
 """Ending of a metric's second form, scored with parameters that this project fitted and ships."""
 
 
+class RunStopped(RuntimeError):
+    """A run cannot go on; what was recorded stays, and the same command goes on from there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One picture of a data set."""
@@ -406,11 +410,13 @@ class Protocol:
     """'native', or 'WIDTHxHEIGHT': low and reference are resized (Pillow bicubic) before enhancement."""
     rounding: str = "8bit"
     """'8bit': metrics see what a saved PNG holds; 'none': they see the method's floats."""
+    tile: int = 0
+    """Side of the tiles in which networks see pictures that are larger; 0: always whole."""
 
     @property
     def name(self) -> str:
-        """Short name for tables and files, e.g. 'native-8bit'."""
-        return f"{self.size}-{self.rounding}"
+        """Short name for tables and files, e.g. 'native-8bit', 'native-8bit-tile1024'."""
+        return f"{self.size}-{self.rounding}" + (f"-tile{self.tile}" if self.tile else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,6 +495,60 @@ class Cell:
     gain_low: float | None = None
     gain_high: float | None = None
     """95 % bootstrap interval of that difference, the same pictures drawn for both."""
+    leaked: int = 0
+    """How many of the pictures, or near copies of them, were seen in training; what the table's leaks say in full."""
+
+
+class Copy(NamedTuple):
+    """A picture that is among those of another set."""
+
+    image: str
+    """Its id."""
+    seen: str
+    """Id of the nearest picture of the other set."""
+    distance: int
+    """In how many of 64 bits the perceptual hashes of the two differ."""
+    exact: bool
+    """Whether the pixels are the same; otherwise it is a near copy."""
+    more: int = 0
+    """How many further pictures of the other set are near copies too."""
+
+
+LEAK = "¶"
+"""Mark of a value on pictures that were seen in training."""
+LEAK_MEANS = "seen in training, as they are or as near copies: the value does not say how a method does on new pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Pictures of a data set that were seen when weights behind its values were trained or validated."""
+
+    methods: tuple[str, ...]
+    """Rows it concerns."""
+    dataset: str
+    protocol: str
+    """Of the columns it concerns; '' for every column of the data set."""
+    model: str
+    """Whose weights: '' for the methods' own, otherwise the task whose model has seen the pictures."""
+    pictures: int
+    """How many pictures the data set has here."""
+    copies: tuple[Copy, ...]
+
+    def concerns(self, method: str, column: Column) -> bool:
+        """Whether it bears on a cell."""
+        return method in self.methods and column.dataset == self.dataset and self.protocol in ("", column.protocol)
+
+    def said(self, titles: Mapping[str, str], most: int = 6) -> str:
+        """In words, naming at most so many pictures of each kind; `titles` name the methods."""
+        who = ", ".join(titles.get(method, method) for method in self.methods)
+        ids = {kind: [one.image for one in self.copies if one.exact == kind] for kind in (True, False)}
+        kinds = [
+            f"{name} {', '.join(found[:most])}" + (f" and {len(found) - most} more" if len(found) > most else "")
+            for name, found in (("the same", ids[True]), ("near copies", ids[False]))
+            if found
+        ]
+        whose = f"the {self.model} model behind {who}" if self.model else who
+        return f"{whose}: {len(self.copies)} of {self.pictures} pictures ({'; '.join(kinds)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -578,6 +638,8 @@ class Table:
     """Over pictures for each column of a main table, in table order; then over data sets for each metric."""
     pairwise: tuple[Comparison, ...] = ()
     """Every pair of methods in each column of a main table that has a value per picture, in table order."""
+    leaks: tuple[Leak, ...] = ()
+    """What of the pictures was seen in training."""
 
     def cell(self, row: MethodRow, column: Column) -> Cell:
         """The cell of a row and a column."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import bench
-from bench import image, plugins, runner
+from bench import image, plugins, work
 from bench.config import Config
 from bench.contracts import Adapter
 from bench.lineup import LineupError, build_method
@@ -157,11 +157,11 @@ def measure(candidate: Candidate, setting: Setting) -> Cost:
         return cost
     setting = replace(setting, precision=precision)
     try:
-        with _threads(setting.threads), torch.no_grad(), runner.exact_convolutions(), _autocast(setting):
+        with _threads(setting.threads), torch.no_grad(), work.exact_convolutions(), _autocast(setting):
             adapter.to(setting.device)
             # Through the harness's door once: a picture that would not fit, or a method that breaks its promise.
             low = _picture(setting, -1)
-            runner.enhance(adapter, low, "", [""], 0)
+            work.enhance(adapter, low, "", [""], 0)
             low = image.pad_to_multiple(low, adapter.pad_multiple)
             if network is not None:
                 parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -177,7 +177,7 @@ def measure(candidate: Candidate, setting: Setting) -> Cost:
             memory = _cuda_memory(adapter, low) if setting.device.type == "cuda" else _cpu_memory(candidate, setting)
             return replace(cost, memory_mib=memory)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        return replace(cost, reason=runner.one_line(error))
+        return replace(cost, reason=work.one_line(error))
     finally:
         adapter.to(torch.device("cpu"))  # gives the device back to the next method
 

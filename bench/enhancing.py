@@ -13,8 +13,8 @@ from bench.config import Config
 from bench.contracts import Adapter
 from bench.lineup import build_method
 from bench.provenance import sha256_of_files
-from bench.runner import enhance, one_line
 from bench.store import explained
+from bench.work import enhance, one_line
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,15 @@ def _reason(measure: Measure, material: Material) -> str | None:
 
 
 def _label(method: Method) -> str:
-    option = method.adapter.option
-    return (
-        f"{method.adapter.label} ({option})" if option and option not in method.adapter.label else method.adapter.label
-    )
+    """The method's, and what makes this row another one: its option, a precision, a compiler."""
+    option, label = method.adapter.option, method.adapter.label
+    own = [
+        option if option not in label else "",
+        method.precision if method.precision != "float32" else "",
+        "compiled" if method.compile else "",
+    ]
+    told = ", ".join(word for word in own if word)
+    return f"{label} ({told})" if told else label
 
 
 def _column(material: Material, measure: Measure, protocol: Protocol) -> Column:

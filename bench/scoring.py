@@ -15,8 +15,8 @@ from bench.contracts import Column, MethodRow, Record, Table
 from bench.lineup import Measure, build_measure, metric_names
 from bench.planes import Planes
 from bench.provenance import sha256_of_files
-from bench.runner import Outcome, Scorer, exact_convolutions, one_line
 from bench.store import explained
+from bench.work import Outcome, Scorer, exact_convolutions, one_line
 
 PROTOCOL = "native-8bit"
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import plugins, runner
+from bench import plugins, work
 from bench.contracts import Adapter, Dataset
 from bench.plugins import Spec
 from bench.training import Plan, Progress, train
@@ -511,7 +511,7 @@ def test_refinement_sees_the_picture_less_its_degradation(tmp_path: Path) -> Non
 def test_any_size_comes_out_as_it_went_in(tmp_path: Path, option: str, height: int, width: int) -> None:
     adapter = DRGN(option, saved(recipe(option).network, tmp_path / "w.safetensors"))
     low = 0.2 * random(2, 3, height, width)
-    enhanced = runner.enhance(adapter, low, "set", ["a", "b"], 0)
+    enhanced = work.enhance(adapter, low, "set", ["a", "b"], 0)
     assert enhanced.shape == low.shape
     assert enhanced.dtype == torch.float32
 

@@ -17,7 +17,7 @@ from scipy.ndimage import convolve1d
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import plugins, runner
+from bench import plugins, work
 from bench.contracts import Adapter, Dataset
 from bench.plugins import Spec
 from bench.training import Plan, Progress, train
@@ -533,7 +533,7 @@ def test_a_picture_smaller_than_the_crop_will_do() -> None:
 def test_any_size_comes_out_as_it_went_in(tmp_path: Path, option: str, height: int, width: int) -> None:
     adapter = JCRNet(option, saved(recipe(option).network, tmp_path / "w.safetensors"))
     low = 0.2 * random(2, 3, height, width)
-    enhanced = runner.enhance(adapter, low, "set", ["a", "b"], 0)
+    enhanced = work.enhance(adapter, low, "set", ["a", "b"], 0)
     assert enhanced.shape == low.shape
     assert enhanced.dtype == torch.float32
 
@@ -543,7 +543,7 @@ def test_the_adapter_gives_the_picture_that_validation_saw(tmp_path: Path) -> No
     low = 0.2 * random(1, 3, 10, 13)
     adapter = JCRNet("", saved(learned.network, tmp_path / "w.safetensors"))
     expected = learned.enhance(low).detach().clamp(0, 1)
-    torch.testing.assert_close(runner.enhance(adapter, low, "set", ["a"], 0), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(work.enhance(adapter, low, "set", ["a"], 0), expected, rtol=0, atol=1e-5)
 
 
 def test_weights_of_a_variant_are_for_that_variant_alone(data: Dataset, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import plugins, runner
+from bench import plugins, work
 from bench.contracts import Adapter, Dataset
 from bench.plugins import Spec
 from bench.training import Plan, Progress, train
@@ -211,7 +211,7 @@ def test_the_adapter_gives_the_picture_that_validation_saw(tmp_path: Path) -> No
 def test_any_size_comes_out_as_it_went_in(tmp_path: Path, option: str, height: int, width: int) -> None:
     adapter = LWDRGN(option, saved(recipe(option).network, tmp_path / "w.safetensors"))
     low = 0.2 * random(2, 3, height, width)
-    enhanced = runner.enhance(adapter, low, "set", ["a", "b"], 0)
+    enhanced = work.enhance(adapter, low, "set", ["a", "b"], 0)
     assert enhanced.shape == low.shape
     assert enhanced.dtype == torch.float32
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import plugins, runner
+from bench import plugins, work
 from bench.contracts import Adapter, Dataset
 from bench.plugins import Spec
 from bench.training import Plan, Progress, train
@@ -341,7 +341,7 @@ def adapter(request: pytest.FixtureRequest, slim: None, tmp_path: Path) -> Adapt
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (33, 1), (37, 53), (64, 96)], ids=lambda size: "{}x{}".format(*size))
 def test_every_size_comes_out_as_it_went_in(adapter: Adapter, size: tuple[int, int]) -> None:
     low = random(2, 3, *size)
-    assert runner.enhance(adapter, low, "set", ["a", "b"], 0).shape == low.shape
+    assert work.enhance(adapter, low, "set", ["a", "b"], 0).shape == low.shape
 
 
 @pytest.mark.parametrize("adapter", [""], indirect=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import plugins, runner
+from bench import plugins, work
 from bench.contracts import Adapter, Dataset, Pair
 from bench.image import read_rgb
 from bench.plugins import Spec
@@ -294,7 +294,7 @@ def test_a_killed_and_resumed_training_ends_in_the_same_bits(data: Dataset, tmp_
 @pytest.mark.parametrize(("height", "width"), [(33, 47), (1, 7), (1, 1)])
 def test_any_size_comes_out_in_that_size(height: int, width: int) -> None:
     low = random(1, 3, height, width) / 4
-    assert runner.enhance(SCI(), low, "", [""], 0).shape == low.shape
+    assert work.enhance(SCI(), low, "", [""], 0).shape == low.shape
 
 
 def test_the_authors_names_and_ours_give_the_same_picture(nets: nn.Module, tmp_path: Path) -> None:

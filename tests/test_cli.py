@@ -213,14 +213,14 @@ def test_a_full_disk_stops_the_run_and_says_what_to_do(
 ) -> None:
     import errno
 
-    from bench import runner
+    from bench import views
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     words = ("run", "--methods", "gamma", "--datasets", f"folder:{pairs}", "--metrics", "psnr", "--out", "x")
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "_write_bytes", full)
+        patched.setattr(views, "write", full)
         done = bench(*words)
     assert done.exit_code == Exit.STOPPED
     assert "make room and give the same command again" in " ".join(done.output.split())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import runner
+from bench import work
 from bench.contracts import Adapter
 from bench.memory import free_bytes
 
@@ -61,15 +61,15 @@ class Hungry(Adapter):
 
 
 def test_a_picture_that_does_not_fit_is_refused_with_the_size_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "free_bytes", lambda device: 3 * 2**30)
+    monkeypatch.setattr(work, "free_bytes", lambda device: 3 * 2**30)
     with pytest.raises(
         ValueError, match=r"Hungry would need about 89\.4 GiB for 12x8, and 3\.0 GiB are free; .*--size"
     ) as error:
-        runner.enhance(Hungry(), torch.zeros(1, 3, 8, 12), "set", ["a"], 0)
+        work.enhance(Hungry(), torch.zeros(1, 3, 8, 12), "set", ["a"], 0)
     assert "up to 0.0 megapixels" in str(error.value)
 
 
 def test_a_picture_that_fits_is_enhanced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "free_bytes", lambda device: 10**12)
+    monkeypatch.setattr(work, "free_bytes", lambda device: 10**12)
     low = torch.rand(1, 3, 8, 12)
-    assert torch.equal(runner.enhance(Hungry(), low, "set", ["a"], 0), low)
+    assert torch.equal(work.enhance(Hungry(), low, "set", ["a"], 0), low)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from bench import image, result, runner
+from bench import image, result, views, work
 from bench.cli import Exit, app
 from bench.contracts import Adapter
 from bench.store import Store
@@ -405,7 +405,7 @@ class Sampling(Adapter):
 
 def test_a_method_that_samples_draws_by_picture_and_seed_not_by_order(photograph: torch.Tensor) -> None:
     def draw(name: str, seed: int) -> torch.Tensor:
-        return runner.enhance(Sampling(), photograph[None], "set", [name], seed)
+        return work.enhance(Sampling(), photograph[None], "set", [name], seed)
 
     first = draw("1", 0)
     draw("2", 0)
@@ -420,7 +420,7 @@ def test_a_method_cannot_change_the_picture_it_was_given(photograph: torch.Tenso
             return low.mul_(0)
 
     low = photograph[None].clone()
-    runner.enhance(Careless(), low, "set", ["1"], 0)
+    work.enhance(Careless(), low, "set", ["1"], 0)
     assert torch.equal(low[0], photograph)
 
 
@@ -433,7 +433,7 @@ def test_pictures_are_padded_for_the_method_and_cropped_after_it(photograph: tor
             return low
 
     low = photograph[None, :, :77, :101]
-    assert torch.equal(runner.enhance(Pyramid(), low, "set", ["1"], 0), low)
+    assert torch.equal(work.enhance(Pyramid(), low, "set", ["1"], 0), low)
 
 
 def test_dust_outside_the_range_is_clamped(photograph: torch.Tensor) -> None:
@@ -441,12 +441,12 @@ def test_dust_outside_the_range_is_clamped(photograph: torch.Tensor) -> None:
         def enhance(self, low: torch.Tensor) -> torch.Tensor:
             return low * 0 + 1.00005
 
-    assert runner.enhance(Dusty(), photograph[None], "set", ["1"], 0).max() == 1
+    assert work.enhance(Dusty(), photograph[None], "set", ["1"], 0).max() == 1
 
 
 def test_no_two_names_share_a_file() -> None:
     names = ["a/b", "a_b", "a b", "..", ".", "", "A" * 300, "A" * 301, "gamma:2.2", "ä", "ö"]
-    slugs = [runner.slug(name) for name in names]
+    slugs = [views.slug(name) for name in names]
     assert len(set(slugs)) == len(names)
     assert all(slug not in ("", ".", "..") and "/" not in slug and len(slug) < 100 for slug in slugs)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from bench import config, image, lineup, plan, plugins, result, runner
+from bench import config, image, lineup, plan, plugins, result, runner, work
 from bench.contracts import Adapter, Dataset
 from bench.plugins import Spec
 from bench.store import Store
@@ -64,7 +64,7 @@ def through_files(folder: Path, method: str, detector: Path, count: int) -> tupl
     labels.mkdir()
     places = {name: place for place, name in enumerate(dataset.classes)}
     for sample in dataset.samples()[:count]:
-        enhanced = runner.enhance(adapter, dataset.load(sample).low[None], "coco_dark", [sample.id], 0)[0]
+        enhanced = work.enhance(adapter, dataset.load(sample).low[None], "coco_dark", [sample.id], 0)[0]
         image.write_png(images / f"{sample.id}.png", enhanced)
         truth = dataset.truth(sample)
         assert truth.boxes is not None

@@ -1,0 +1,231 @@
+"""Ratios of issue-sized runs, measured side by side in one sitting: the whole pass against a plain loop, and scale.
+
+Run `python tests/performance/scale.py [PART ...]`; parts: pass, overhead, jobs, recheck, report, memory, curve.
+Absolute times are this machine's; ratios are what to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from metrics import opposing
+from PIL import Image
+
+from bench import config, provenance, result
+from bench.image import read_rgb
+from bench.lineup import lineup
+from bench.plan import plan
+from bench.runner import Trace, run
+from bench.store import Store
+
+CPU = torch.device("cpu")
+OVERHEAD = 200
+COUNTS = (10, 100, 1000, 10_000)
+SMALL = (192, 192)
+"""Width and height of the pictures of the parts that need thousands of them."""
+METRICS = "psnr,ssim,fsim,niqe_refit,brisque_refit,sseq_refit"
+
+
+def pairs(folder: Path, count: int, size: tuple[int, int] = (600, 400)) -> Path:
+    """`count` pairs of one photograph, each a little different, low and high."""
+    from skimage import data
+
+    photograph = Image.fromarray(data.coffee()).resize(size, Image.Resampling.BICUBIC)
+    high = np.asarray(photograph)
+    for name in ("low", "high"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        shifted = np.roll(high, index % high.shape[1], axis=1).copy()
+        shifted[0, 0] = (index % 251, index // 251 % 251, 0)  # no two files are equal
+        low = np.round(shifted * 0.3).astype(np.uint8)
+        for name, picture in (("low", low), ("high", shifted)):
+            Image.fromarray(picture).save(folder / name / f"{index:05}.png", compress_level=1)
+    return folder
+
+
+def passed(folder: Path, out: Path, **keys: object) -> tuple[float, Trace, Path]:
+    """Seconds of a run's computation, its stages and its folder; planning and reports are left out."""
+    words = {
+        "methods": "input",
+        "datasets": f"folder:{folder}",
+        "metrics": METRICS,
+        "thumbnails": 0,
+        "out": out,
+        **keys,
+    }
+    chosen = config.load(None, words)
+    trace = Trace(profile=True)
+    with Store(chosen.run.out) as store:
+        planned = plan(lineup(chosen, store.sha256), chosen.run.protocol, "cpu", 0)
+        result.keep(store, planned, provenance.manifest(planned, chosen, CPU, ["scale"]), 0)
+        for _ in run(planned, store, chosen.run, CPU, trace):
+            pass
+    return trace.wall, trace, out
+
+
+def part_pass(work: Path) -> None:
+    """The whole pass against what people write: save a PNG, read it, ask pyiqa (BENCH_PARAMETERS has its files)."""
+    folder = pairs(work / "pass", 8)
+    models = {name: opposing(name, CPU) for name in ("psnr", "ssimc", "fsim", "niqe", "brisque")}
+    passed(folder, work / "warm", limit=1)
+    ours, _, _ = passed(folder, work / "ours")
+    loop = dict.fromkeys(models, 0.0)
+    begun = time.perf_counter()
+    for low in sorted((folder / "low").iterdir()):
+        saved = work / "saved.png"
+        Image.open(low).convert("RGB").save(saved)
+        enhanced, reference = read_rgb(saved)[None], read_rgb(folder / "high" / low.name)[None]
+        for name, model in models.items():
+            start = time.perf_counter()
+            with torch.no_grad():
+                float(model(enhanced, reference))
+            loop[name] += time.perf_counter() - start
+    plain = time.perf_counter() - begun
+    told = ", ".join(f"{name} {seconds / 8 * 1000:.0f} ms" for name, seconds in loop.items())
+    print(f"plain loop    {plain / 8 * 1000:8.1f} ms a picture ({told})")
+    print(f"whole pass    {ours / 8 * 1000:8.1f} ms a picture ({METRICS})")
+    print(f"ratio         {plain / ours:8.1f}x")
+
+
+def part_overhead(work: Path) -> None:
+    """What the harness takes besides enhancing and scoring."""
+    folder = pairs(work / "overhead", OVERHEAD)
+    passed(folder, work / "warm2", limit=1)
+    whole, trace, _ = passed(folder, work / "overhead-run")
+    useful = sum(taken for stage, taken in trace.seconds.items() if stage.startswith(("enhance", "score")))
+    for stage, taken in sorted(trace.seconds.items(), key=lambda item: -item[1]):
+        print(f"  {stage:<24}{taken / OVERHEAD * 1000:8.2f} ms a picture {taken / whole:8.1%}")
+    print(f"overhead      {(whole - useful) / whole:8.1%} of the whole pass")
+
+
+def part_jobs(work: Path) -> None:
+    """Two workers against one that is pinned to one thread; starting the workers counts as well."""
+    folder = pairs(work / "jobs", 400)
+    seconds = {}
+    for jobs in (1, 2):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        words = [*COMMAND, f"folder:{folder}", "--out", str(work / f"jobs-{jobs}"), "--jobs", str(jobs)]
+        begun = time.perf_counter()
+        subprocess.run(
+            [*words, *(("--workers", "1") if jobs == 2 else ())], env=environment, check=True, capture_output=True
+        )
+        seconds[jobs] = time.perf_counter() - begun
+    idle = _timed([*COMMAND, f"folder:{folder}", "--out", str(work / "jobs-1"), "--jobs", "1"])
+    print(f"one process   {seconds[1]:8.1f} s for 400 pictures, of which {idle:.1f} s are start, planning and tables")
+    print(f"two           {seconds[2]:8.1f} s")
+    print(
+        f"ratio         {seconds[1] / seconds[2]:8.2f}x, without those {(seconds[1] - idle) / (seconds[2] - idle):.2f}x"
+    )
+
+
+COMMAND = [
+    *(sys.executable, "-m", "bench.cli", "run", "--methods", "input", "--metrics", METRICS),
+    *("--thumbnails", "0", "--reports", "csv", "--datasets"),
+]
+
+
+def _timed(command: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
+def part_recheck(work: Path) -> None:
+    """A finished plan of 10,000 records is looked through again."""
+    folder = pairs(work / "recheck", 10_000, (32, 32))
+    out = work / "recheck-run"
+    passed(folder, out, metrics="psnr")
+    begun = time.perf_counter()
+    with Store(out) as store:
+        chosen = config.load(
+            None, {"methods": "input", "datasets": f"folder:{folder}", "metrics": "psnr", "thumbnails": 0, "out": out}
+        )
+        planned = plan(lineup(chosen, store.sha256), chosen.run.protocol, "cpu", 0)
+        steps = list(run(planned, store, chosen.run, CPU, Trace()))
+    seconds = time.perf_counter() - begun
+    assert steps[-1].done == 10_000
+    print(f"re-check      {seconds:8.2f} s for 10,000 records, files' digests remembered")
+
+
+def part_report(work: Path) -> None:
+    """A report of 10 methods x 500 pictures without pictures."""
+    folder = pairs(work / "report", 500, SMALL)
+    methods = "input,gamma,gamma:1.5,gamma:2,gamma:2.5,gamma:3,he,clahe,clahe:3,clahe:4"
+    out = work / "report-run"
+    passed(folder, out, methods=methods, metrics="psnr,ssim,brisque_refit")
+    begun = time.perf_counter()
+    with Store(out, readonly=True) as store:
+        finished = result.load(store)
+        result.write(finished, result.build_reports(("html", "latex", "markdown", "csv", "records")))
+    print(f"report        {time.perf_counter() - begun:8.2f} s for 10 x 500 records of 3 metrics")
+
+
+def part_memory(work: Path) -> None:
+    """The peak of a fresh process on 100 and on 10,000 pictures."""
+    peaks = {}
+    for count in (100, 10_000):
+        folder = pairs(work / f"memory-{count}", count, SMALL)
+        words = [*COMMAND, f"folder:{folder}", "--out", str(work / f"memory-run-{count}")]
+        code = (
+            "import sys, resource; from bench.cli import app; "
+            "\ntry: app(sys.argv[1:])\nexcept SystemExit: pass\n"
+            "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, *words[3:]], check=True, capture_output=True, text=True)
+        peaks[count] = int(done.stdout.rsplit("peak ", 1)[1])
+        print(f"peak          {peaks[count]:8} MiB on {count} pictures, tables included")
+    print(f"difference    {peaks[10_000] - peaks[100]:8} MiB")
+
+
+def part_curve(work: Path) -> None:
+    """Seconds against pictures and workers, as JSON for `tests/performance/curve.py`."""
+    points = []
+    for count in COUNTS:
+        folder = pairs(work / f"curve-{count}", count, SMALL)
+        for jobs in (1, 2):
+            out = work / f"curve-run-{count}-{jobs}"
+            command = [*COMMAND, f"folder:{folder}", "--out", str(out), "--jobs", str(jobs)]
+            seconds = _timed(command)
+            points.append({"pictures": count, "jobs": jobs, "seconds": round(seconds, 2)})
+            print(json.dumps(points[-1]), flush=True)
+
+
+PARTS: Mapping[str, Callable[[Path], None]] = {
+    "pass": part_pass,
+    "overhead": part_overhead,
+    "jobs": part_jobs,
+    "recheck": part_recheck,
+    "report": part_report,
+    "memory": part_memory,
+    "curve": part_curve,
+}
+
+
+def main() -> None:
+    """Run the parts that are named, or all but the curve."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
+    chosen = parser.parse_args().parts or [name for name in PARTS if name != "curve"]
+    print(
+        f"{provenance.describe(CPU)}, {torch.get_num_threads()} thread(s), torch {torch.__version__}, "
+        f"{platform.machine()}"
+    )
+    for name in chosen:
+        print(f"\n{name}: {PARTS[name].__doc__}")
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main()
