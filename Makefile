@@ -1,12 +1,13 @@
 # make demo    set up, enhance and score photographs and street scenes, detect what is on them, write runs/demo
 # make test    set up, run the tests
 # make check   lint and types
+# make gate    run a small plan and compare with tests/gate/baseline.json; after a wanted change: make baseline
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check speed clean
+.PHONY: help setup demo test check gate baseline speed clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -33,6 +34,17 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+# What this project reached before: no change of code, dependency or weights makes it worse unnoticed.
+gate: setup
+	rm -rf runs/gate
+	$(BIN)/bench run --config tests/gate/bench.toml
+	$(BIN)/bench check runs/gate --config tests/gate/bench.toml --baseline tests/gate/baseline.json
+
+baseline: setup
+	rm -rf runs/gate
+	$(BIN)/bench run --config tests/gate/bench.toml
+	$(BIN)/bench baseline save runs/gate tests/gate/baseline.json
 
 # Where the time of a pass goes: pictures/s of the whole and of each stage.
 speed: setup

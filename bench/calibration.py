@@ -1,0 +1,89 @@
+"""Fixed work, timed in between a run's own, so that speeds measured on different machines can be compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from bench.store import Store
+
+EVERY = 5.0
+"""Seconds between two readings while a run is at work; one takes about 10 ms."""
+FIRST = 5
+"""Readings at the beginning, so that a short run has several."""
+QUARTILES = (0.25, 0.5, 0.75)
+NOTE = "calibration"
+"""Name of the readings in a run's store."""
+
+Reading = Mapping[str, float]
+"""Seconds of each piece of work."""
+
+
+@dataclass
+class Yardsticks:
+    """Three pieces of work that slow down for different reasons.
+
+    `convolution` needs arithmetic and every thread, `memory` the memory's speed, `serial` one core alone. A machine
+    with more cores shortens the first, not the last; a method is called slower only if it is slower by all three.
+    """
+
+    device: torch.device
+    _due: float | None = None
+    _work: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        features = torch.rand(1, 32, 128, 128, generator=generator).to(self.device)
+        weights = torch.rand(32, 32, 3, 3, generator=generator).to(self.device)
+        picture = torch.rand(3, 1024, 1024, generator=generator).to(self.device)
+        values = picture.cpu().numpy().astype(np.float64).ravel()[: 1 << 20]
+        self._work = {
+            "convolution": lambda: functional.conv2d(features, weights, padding=1),
+            "memory": lambda: picture.mul(0.5).add_(0.25).clamp_(0, 1),
+            "serial": lambda: np.cumsum(values),
+        }
+
+    def read(self) -> list[Reading]:
+        """Readings, if some time has passed since the last; several if these are the first."""
+        if self._due is not None and time.perf_counter() < self._due:
+            return []
+        if self._due is None:
+            self._once()  # the first use of a kernel is slower
+        readings = [self._once() for _ in range(FIRST if self._due is None else 1)]
+        self._due = time.perf_counter() + EVERY
+        return readings
+
+    def _once(self) -> Reading:
+        return {name: self._timed(work) for name, work in self._work.items()}
+
+    def _timed(self, work: Callable[[], object]) -> float:
+        self._wait()
+        begun = time.perf_counter()
+        work()
+        self._wait()
+        return time.perf_counter() - begun
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def keep(store: Store, readings: Sequence[Reading], device: torch.device) -> None:
+    """Add readings to the store's; those of another device or number of threads are replaced."""
+    if not readings:
+        return
+    setting = {"device": device.type, "threads": torch.get_num_threads()}
+    before = store.noted(NOTE) or {}
+    same = all(before.get(name) == value for name, value in setting.items())
+    store.note(NOTE, {**setting, "readings": [*(before["readings"] if same else ()), *readings]})
+
+
+def spread(readings: Sequence[Reading]) -> dict[str, list[float]]:
+    """Quartiles of the seconds of each piece of work, lowest first; empty without readings."""
+    names = readings[0] if readings else ()
+    return {name: np.quantile([reading[name] for reading in readings], QUARTILES).tolist() for name in names}
