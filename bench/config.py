@@ -7,15 +7,20 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 import bench
 from bench.contracts import Protocol
+from bench.image import is_folder, path_of
 from bench.plugins import Spec, near
+from bench.tiling import SMALLEST
 
 FILENAME = "bench.toml"
+
+_FOLDERS = re.compile(r"(?:[\w.+-]+::)*[\w.+-]+://[^:]*(?::\d+[^:]*)?|[^:]+")
+"""What stands between the colons of BENCH_DATA: an address, whose own colons do not separate, or a path."""
 
 
 class ConfigError(ValueError):
@@ -54,16 +59,24 @@ class RunSection(Section):
     device: str = "auto"
     size: str = "native"
     rounding: str = "8bit"
+    tile: Annotated[int, Field(ge=0)] = 0
+    """Networks see larger pictures in overlapping tiles of this side; 0: whole, or not at all where memory is short."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Only the first pictures of each data set; 0 takes all."""
     batch: Annotated[int, Field(ge=0)] = 0
     """Pictures per batch; 0 chooses: 1 on a CPU, 8 on a GPU."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Threads that decode ahead of the device."""
+    jobs: Annotated[int, Field(ge=1)] = 1
+    """Processes that work side by side on this machine."""
+    engine: str = "local"
+    """local, dask-local, dask://HOST:PORT or ray://HOST:PORT."""
     seed: Annotated[int, Field(ge=0)] = 0
     save_images: bool = False
     thumbnails: Annotated[int, Field(ge=0)] = 12
     """Pictures per data set that report.html shows."""
+    strict: bool = False
+    """Refuse data sets with pictures that a method or a task's model has seen in training."""
 
     @field_validator("methods", "datasets", "metrics", "tasks")
     @classmethod
@@ -86,6 +99,13 @@ class RunSection(Section):
             raise ValueError(f"must be native or WIDTHxHEIGHT such as 384x384, not {value!r}")
         return value
 
+    @field_validator("tile")
+    @classmethod
+    def _tile(cls, value: int) -> int:
+        if 0 < value < SMALLEST:
+            raise ValueError(f"must be 0 or at least {SMALLEST} pixels, not {value}")
+        return value
+
     @field_validator("rounding")
     @classmethod
     def _rounding(cls, value: str) -> str:
@@ -96,19 +116,24 @@ class RunSection(Section):
     @property
     def protocol(self) -> Protocol:
         """How pictures reach the metrics."""
-        return Protocol(size=self.size, rounding=self.rounding)
+        return Protocol(size=self.size, rounding=self.rounding, tile=self.tile)
 
 
 class DatasetSection(Section):
     """`[datasets.NAME]`: where a data set lies on this machine."""
 
-    root: Path
+    root: str
+    """A folder, or an fsspec address such as s3://bucket/lol."""
 
 
 class MethodSection(Section):
-    """`[methods.NAME]`, or `[methods."NAME:OPTION"]` for one variant: weights that replace the shipped ones."""
+    """`[methods.NAME]`, or `[methods."NAME:OPTION"]` for one variant: its weights, how it computes."""
 
-    weights: Path
+    weights: Path | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the network computes in; another than float32 stands in the row's label."""
+    compile: bool = False
+    """Let torch.compile rewrite the network: faster after its first pictures, and not always to the same bits."""
 
 
 class TaskSection(Section):
@@ -127,6 +152,15 @@ class TaskSection(Section):
         return value
 
 
+class GateSection(Section):
+    """`[gate]`: what `bench check` takes for a regression."""
+
+    slower: Annotated[float, Field(ge=0)] = 1.5
+    """Times as slow, after the machine's own pace is taken off; 0: speed is not compared."""
+    tolerance: Mapping[str, Annotated[float, Field(ge=0)]] = {}
+    """By metric, in its unit: smaller mean changes are no regression; default: the metric's noise."""
+
+
 class Config(Section):
     """Everything a command needs to know from the user."""
 
@@ -134,22 +168,33 @@ class Config(Section):
     datasets: Mapping[str, DatasetSection] = {}
     methods: Mapping[str, MethodSection] = {}
     tasks: Mapping[str, TaskSection] = {}
+    gate: GateSection = GateSection()
     parameters: Mapping[str, Path] = {}
     """`[parameters]`: place of a metric's file by its name, before any other place is searched."""
+    places: Mapping[str, str] = {}
+    """`[places]`: what to read for a name of [run] whose folder or file lies elsewhere ('folder:OLD' to 'folder:NEW');
+    `bench rerun` fills it."""
 
     def root(self, dataset: Spec) -> Path | None:
-        """The data set's folder: from --root or bench.toml, else NAME below a folder of BENCH_DATA, else None."""
+        """The data set's folder: from --root or bench.toml, else NAME below a folder of BENCH_DATA, else None.
+
+        Raises ImportError, ValueError or OSError for an address that this machine cannot read.
+        """
         if dataset.name in self.datasets:
-            return self.datasets[dataset.name].root
-        for folder in os.environ.get("BENCH_DATA", "").split(os.pathsep):
-            if folder and (Path(folder) / dataset.name).is_dir():
-                return Path(folder) / dataset.name
+            return path_of(self.datasets[dataset.name].root)
+        for folder in _FOLDERS.findall(os.environ.get("BENCH_DATA", "")):
+            place = path_of(folder) / dataset.name
+            if is_folder(place):
+                return place
         return None
 
     def weights(self, method: Spec) -> Path | None:
         """The user's weights for a method, None where the shipped ones serve."""
-        section = self.methods.get(method.text) or self.methods.get(method.name)
-        return section.weights if section else None
+        return self.method(method).weights
+
+    def method(self, method: Spec) -> MethodSection:
+        """What the user says of a method, of its variant first."""
+        return self.methods.get(method.text) or self.methods.get(method.name) or MethodSection()
 
 
 def find_file() -> Path | None:
@@ -170,7 +215,7 @@ def load(
     """Read `file` (or the bench.toml in force, or the defaults) and lay the command line's words over it.
 
     `run` holds keys of `[run]` and `tasks` those of `[tasks.NAME]`, None meaning "not given"; `roots` and `weights` are
-    'NAME=PATH' words.
+    'NAME=PATH' words; a root may be an address.
     Raises ConfigError naming the file or flag, the key, and the accepted ones.
     """
     if file is not None and not file.is_file():
@@ -185,7 +230,7 @@ def load(
         data.setdefault("datasets", {})[name] = {"root": path}
     for word in weights:
         name, path = _split(word, "--weights")
-        data.setdefault("methods", {})[name] = {"weights": path}
+        data.setdefault("methods", {}).setdefault(name, {})["weights"] = Path(path).expanduser()
     for name, keys in (tasks or {}).items():
         given = {key: value for key, value in keys.items() if value is not None}
         if given:
@@ -202,10 +247,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     """Paths in bench.toml are relative to its folder; `out` is relative to where the user stands."""
-    for room, key in (("datasets", "root"), ("methods", "weights")):
-        for section in _table(data.get(room)).values():
-            if isinstance(section, dict) and isinstance(section.get(key), str):
-                section[key] = folder / Path(section[key]).expanduser()
+    for section in _table(data.get("datasets")).values():
+        if isinstance(section, dict) and isinstance(section.get("root"), str) and "://" not in section["root"]:
+            section["root"] = str(folder / Path(section["root"]).expanduser())
+    for section in _table(data.get("methods")).values():
+        if isinstance(section, dict) and isinstance(section.get("weights"), str):
+            section["weights"] = folder / Path(section["weights"]).expanduser()
     for section in _table(data.get("tasks")).values():
         if isinstance(section, dict) and isinstance(section.get("model"), str) and section["model"]:
             kind, colon, path = section["model"].rpartition(":")
@@ -221,11 +268,11 @@ def _table(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _split(word: str, flag: str) -> tuple[str, Path]:
+def _split(word: str, flag: str) -> tuple[str, str]:
     name, equals, path = word.partition("=")
     if not (name and equals and path):
         raise ConfigError(f"{flag} {word}: expected NAME=PATH, such as {flag} lol=data/lol")
-    return name, Path(path).expanduser()
+    return name, path
 
 
 def _build(data: Mapping[str, Any], place: str) -> Config:
@@ -256,4 +303,5 @@ _SECTIONS: dict[str, type[Section]] = {
     "datasets": DatasetSection,
     "methods": MethodSection,
     "tasks": TaskSection,
+    "gate": GateSection,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,7 @@ NONE = "none"
 """What `--metrics` and `--tasks` take for: none at all."""
 
 Sha256 = Callable[[Iterable[Path]], list[str]]
-Built = TypeVar("Built")
+Built = TypeVar("Built", "Method", "Material", "Measure")
 
 
 class LineupError(ValueError):
@@ -41,6 +42,12 @@ class Method:
     """Over its source, its option and the files it depends on."""
     files: Mapping[str, str]
     """SHA-256 of those files by name."""
+    code: str
+    """Over its source alone."""
+    precision: str = "float32"
+    """What its network computes in."""
+    compile: bool = False
+    """Whether torch.compile rewrites its network."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Material:
     """Over the data set's source and option; the pictures have their own digests."""
     truth_digest: str
     """Over the files that say what is in the pictures."""
+    code: str
+    """Over its source alone."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,11 @@ class Measure:
     missing: str | None
     """Why the metric cannot be computed on this machine, None where it can."""
     digest: str
+    """Over its source, its option, its definition and its files."""
+    code: str
+    """Over its source alone."""
+    parameters: Mapping[str, str]
+    """SHA-256 of its files by name, as far as they are on this machine."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,8 @@ class Examination:
     """Digest of the model by (data set, method)."""
     missing: Mapping[tuple[str, str], str]
     """Why there is no model, by (data set, method)."""
+    code: str
+    """Over its source alone."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +113,26 @@ class Lineup:
     examinations: tuple[Examination, ...]
 
 
-def lineup(config: Config, sha256_of: Sha256) -> Lineup:
-    """Build what `[run]` names; raises LineupError with every mistake at once."""
+def lineup(
+    config: Config,
+    sha256_of: Sha256,
+    metrics: Iterable[str] | None = None,
+    *,
+    read: bool = True,
+) -> Lineup:
+    """Build what `[run]` names; raises LineupError with every mistake at once.
+
+    A repeated run says in `metrics` what `auto` stood for. With `read` off, no picture is digested: a worker does so
+    for those that it is given.
+    """
     problems = _unknown_sections(config)
 
     def build_all(build: Callable[[str, Config, Sha256], Built], names: Iterable[str]) -> tuple[Built, ...]:
         built: list[Built] = []
         for name in dict.fromkeys(names):
             try:
-                built.append(build(name, config, sha256_of))
+                made = build(config.places.get(name, name), config, sha256_of)
+                built.append(made if made.name == name else replace(made, name=name))
             except (LookupError, ValueError, OSError, TypeError, ImportError, SyntaxError) as error:
                 problems.append(str(error) or repr(error))
         return tuple(built)
@@ -114,8 +141,8 @@ def lineup(config: Config, sha256_of: Sha256) -> Lineup:
     names = run.methods if NO_ENHANCEMENT in run.methods else (NO_ENHANCEMENT, *run.methods)
     made = Lineup(
         methods=build_all(build_method, names),
-        materials=build_all(_material, run.datasets),
-        measures=build_all(build_measure, metric_names(config)),
+        materials=build_all(partial(_material, read=read), run.datasets),
+        measures=build_all(build_measure, metric_names(config) if metrics is None else metrics),
         auto_metrics="auto" in run.metrics,
         examinations=(),
     )
@@ -155,11 +182,17 @@ def build_method(name: str, config: Config, sha256_of: Sha256) -> Method:
         weights = Path(inspect.getfile(adapter_class)).parent / "weights" / shipped
     adapter = adapter_class(spec.option, weights)
     digests = sha256_of(adapter.files)
+    code = plugins.source_digest(adapter_class)
+    section = config.method(spec)
+    other = [word for word in (section.precision, "compiled" if section.compile else "") if word not in ("", "float32")]
     return Method(
         name=name,
         adapter=adapter,
-        digest=digest_of(plugins.source_digest(adapter_class), spec.option, *digests),
+        digest=digest_of(code, spec.option, *digests, *other),
         files={path.name: digest for path, digest in zip(adapter.files, digests, strict=True)},
+        code=code,
+        precision=section.precision,
+        compile=section.compile,
     )
 
 
@@ -203,6 +236,7 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
         except parameters.ParameterError as error:
             missing = str(error)
     source = plugins.source_digest(metric), file_digest(planes)
+    digests = sha256_of(files.values())
     return Measure(
         name=name,
         metric=metric,
@@ -210,7 +244,9 @@ def build_measure(name: str, config: Config, sha256_of: Sha256) -> Measure:
         files=files,
         missing=missing,
         # The definition of another library's metric names that library's version.
-        digest=digest_of(*source, spec.option, metric.definition, *sha256_of(files.values())),
+        digest=digest_of(*source, spec.option, metric.definition, *digests),
+        code=digest_of(*source),
+        parameters=dict(zip(files, digests, strict=True)),
     )
 
 
@@ -244,8 +280,9 @@ def _examination(spec: Spec, kind: type[Task], members: Lineup, config: Config, 
                 models[material.name, method.name] = digest_of(*sha256_of(task.model(material.dataset, method.name)))
             except LookupError as error:
                 missing[material.name, method.name] = str(error)
-    digest = digest_of(plugins.source_digest(kind), task.option, task.size_given)
-    return Examination(spec.name, task, digest, models, missing)
+    code = plugins.source_digest(kind)
+    digest = digest_of(code, task.option, task.size_given)
+    return Examination(spec.name, task, digest, models, missing, code)
 
 
 def digest_of(*parts: str) -> str:
@@ -258,17 +295,20 @@ def file_digest(module: object) -> str:
     return sha256(Path(str(getattr(module, "__file__", ""))).read_bytes()).hexdigest()
 
 
-def _material(name: str, config: Config, sha256_of: Sha256) -> Material:
+def _material(name: str, config: Config, sha256_of: Sha256, *, read: bool = True) -> Material:
     dataset = build_dataset(name, config)
     samples = dataset.samples()
+    truths = dict.fromkeys(file for sample in samples for file in sample.truth) if read else ()
     samples = samples[: config.run.limit] if config.run.limit else samples
+    source = plugins.source_digest(type(dataset)), file_digest(image)
     return Material(
         name=name,
         dataset=dataset,
         samples=tuple(samples),
-        digests=tuple(digest_of(*sha256_of(sample.files)) for sample in samples),
-        digest=digest_of(plugins.source_digest(type(dataset)), file_digest(image), dataset.option),
-        truth_digest=digest_of(*sha256_of(dict.fromkeys(file for sample in samples for file in sample.truth))),
+        digests=tuple(digest_of(*sha256_of(sample.files)) if read else "" for sample in samples),
+        digest=digest_of(*source, dataset.option),
+        truth_digest=digest_of(*sha256_of(truths)),
+        code=digest_of(*source),
     )
 
 

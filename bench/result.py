@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import examining, plugins, ranking, summary
-from bench.contracts import Arrays, Column, MethodRow, Record, Report, Result, View
+from bench import examining, leakage, plugins, ranking, summary
+from bench.contracts import Arrays, Column, Leak, MethodRow, Record, Report, Result, View
 from bench.plan import Plan
 from bench.plugins import Spec
-from bench.runner import map_file, view_files, view_paths
 from bench.store import Store, StoreError, explained
+from bench.views import map_file, view_files, view_paths
 
 PLAN, MANIFEST = "plan", "manifest"
 
 
-def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int) -> None:
+def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int, leaks: Sequence[Leak] = ()) -> None:
     """Write down with the records what they are records of."""
     materials = {job.material.name: job.material for job in plan.jobs}
     note = {
@@ -57,6 +57,7 @@ def keep(store: Store, plan: Plan, manifest: Mapping[str, Any], thumbnails: int)
             }
             for exam in plan.exams
         ],
+        "leaks": leakage.as_json(leaks),
     }
     protocols = {(exam.material.name, exam.examination.name): exam.protocol for exam in plan.exams}
     store.declare(
@@ -150,7 +151,7 @@ def load(store: Store, confidence: float | None = None) -> Result:
                     thumbnails[job["dataset"], image, view] = store.folder / path
     plain = [column for column in columns if "+" not in column.protocol]
     table = summary.tabulate(found.rows, columns, records, found.missing, int(manifest["seed"]), found.pools)
-    table = ranking.ranked(table, records)
+    table = leakage.marked(ranking.ranked(table, records), leakage.parse(plan.get("leaks", ())))
     return Result(
         table=table,
         records=records,

@@ -10,7 +10,7 @@ import typer
 import bench
 
 # Importing a family adds its commands to the app.
-from . import health, holdings, learning, reporting, running, study  # noqa: F401
+from . import gate, health, holdings, learning, repeating, reporting, running, study  # noqa: F401
 from ._shared import Exit, app, out
 
 

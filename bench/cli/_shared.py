@@ -62,6 +62,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Data sets on this machine.", no_args_is_help=True)
 weights_app = typer.Typer(help="Files that metrics and tasks need and this project may not ship.", no_args_is_help=True)
 study_app = typer.Typer(help="A blind user study with a run's pictures.", no_args_is_help=True)
+baseline_app = typer.Typer(help="A run kept for `bench check`.", no_args_is_help=True)
+app.add_typer(baseline_app, name="baseline")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.add_typer(study_app, name="study")
@@ -81,13 +83,13 @@ Weights = Annotated[
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn what stops a command midway into one clear line and an exit status; a defect of ours keeps its traceback."""
-    from bench.store import StoreError
+    from bench.contracts import RunStopped
 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             yield
-    except StoreError as error:
+    except RunStopped as error:
         stop(str(error), Exit.STOPPED)
     except KeyboardInterrupt:
         stop("interrupted; everything recorded so far is kept, the same command goes on", Exit.INTERRUPTED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -27,6 +29,10 @@ from ._shared import (
     progress_bar,
     reported,
 )
+
+if TYPE_CHECKING:
+    from bench.contracts import Result
+    from bench.lineup import Lineup, Sha256
 
 
 @app.command(epilog=EPILOG)
@@ -53,15 +59,32 @@ def run(
     device: Device = None,
     size: Annotated[str | None, typer.Option(help="native, or resize first, e.g. 384x384.")] = None,
     rounding: Annotated[str | None, typer.Option(help="8bit: score what a saved PNG holds; none: floats.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(help="Networks see larger pictures in tiles of this side; 0: whole.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N pictures of each data set; 0: all.")] = None,
     batch: Annotated[int | None, typer.Option(help="Pictures per batch; 0: 1 on a CPU, 8 on a GPU.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that decode ahead.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes that work side by side on this machine.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="local, dask-local, or a cluster: dask://HOST:PORT, ray://HOST:PORT.", metavar="NAME"),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print where the time went; write OUT/trace.json for a trace viewer.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of methods that sample, and of the bootstrap.")] = None,
     reports: Annotated[str | None, typer.Option(help="Comma-separated; `bench list reports` shows them.")] = None,
     save_images: Annotated[
         bool | None, typer.Option("--save-images/--no-save-images", help="Keep every enhanced picture as PNG.")
     ] = None,
     thumbnails: Annotated[int | None, typer.Option(help="Pictures per data set shown in report.html.")] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict/--no-strict", help="Refuse pictures that a method or a task's model has seen in training."
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try recorded failures again.")] = False,
     root: Roots = None,
     weights: Weights = None,
@@ -81,13 +104,17 @@ def run(
         "device": device,
         "size": size,
         "rounding": rounding,
+        "tile": tile,
         "limit": limit,
         "batch": batch,
         "workers": workers,
+        "jobs": jobs,
+        "engine": engine,
         "seed": seed,
         "reports": reports,
         "save_images": save_images,
         "thumbnails": thumbnails,
+        "strict": strict,
     }
     with reported():
         with asked():
@@ -96,11 +123,27 @@ def run(
                 "saliency": {"model": saliency_model},
             }
             chosen = configuration.load(config, settings, root or (), weights or (), models)
-        _run(chosen, retry_failed)
+        finished, written = execute(chosen, retry_failed, profile=profile)
+    out.print(terminal.render(finished.table))
+    out.print(f"[dim]written to[/dim] {chosen.run.out}[dim]: {', '.join(path.name for path in written)}[/dim]")
+    if any(terminal.failures(finished.table)):
+        err.print("[red]some pictures failed[/red]; records.csv and report.html name each with its reason")
+        raise typer.Exit(Exit.FAILURES)
 
 
-def _run(config: Config, retry_failed: bool) -> None:
-    from bench import lineup, provenance, result, runner, selfcheck
+def execute(
+    config: Config,
+    retry_failed: bool = False,
+    build: Callable[[Config, Sha256], Lineup] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    profile: bool = False,
+) -> tuple[Result, list[Path]]:
+    """Do what `[run]` says with a progress bar; the result and the files written.
+
+    `build` takes the place of `lineup.lineup`; `facts` stand in the manifest besides its own.
+    """
+    from bench import engine, leakage, lineup, profiling, provenance, result, runner, selfcheck
     from bench.plan import plan
     from bench.store import Store
 
@@ -109,38 +152,51 @@ def _run(config: Config, retry_failed: bool) -> None:
         reports = result.build_reports(config.run.reports)
     with Store(config.run.out) as store:
         with asked(), err.status("reading the data sets"):
-            members = lineup.lineup(config, store.sha256)
+            members = (build or lineup.lineup)(config, store.sha256)
         planned = plan(members, config.run.protocol, chosen_device.type, config.run.seed)
-        manifest = provenance.manifest(planned, config, chosen_device, provenance.command_line())
+        with asked(), err.status("looking for pictures that were seen in training"):
+            seen = leakage.find(planned, store)
+            if config.run.strict:
+                seen.refuse()
+        for line in seen.warnings():
+            err.print(Text.assemble(("note: ", "yellow"), line))
+        manifest = provenance.manifest(planned, config, chosen_device, provenance.command_line()) | dict(facts or {})
+        manifest["leakage"] = seen.facts()
+        keys = [key for job in planned.jobs for key in (*job.score_keys.values(), *job.task_keys.values())]
+        if any(store.done(key) for key in keys):
+            manifest["earlier"] = provenance.earlier(store.noted(result.MANIFEST) or {}, manifest)
         with err.status("checking the metrics against published values"):
             manifest["selfcheck"] = selfcheck.remembered_summary(
                 config.parameters, selfcheck.find_data(), chosen_device
             )
         if manifest["selfcheck"]["off"]:
             err.print("[yellow]note:[/yellow] a metric is off its published values; `bench selfcheck` says which")
-        result.keep(store, planned, manifest, config.run.thumbnails)
+        result.keep(store, planned, manifest, config.run.thumbnails, seen.leaks)
         if retry_failed:
-            for key in (key for job in planned.jobs for key in (*job.score_keys.values(), *job.task_keys.values())):
+            for key in keys:
                 store.forget_failures(key)
-        trace = runner.Trace()
-        with progress_bar("pictures/s") as bar:
+        trace = runner.Trace(profile=profile)
+        with ExitStack() as stack:
+            with asked():
+                hands = stack.enter_context(engine.opened(config.run.engine, config.run.jobs))
+            order = None if hands is None else engine.order(planned, config, chosen_device, hands)
+            bar = stack.enter_context(progress_bar("pictures/s"))
             task = bar.add_task("planning", total=None)
-            for step in runner.run(planned, store, config.run, chosen_device, trace):
+            for step in runner.run(planned, store, config.run, chosen_device, trace, hands, order):
                 failed = f" [red]{step.failed} failed[/red]" if step.failed else ""
                 bar.update(
                     task, total=step.total, completed=step.done, description=(step.dataset or "up to date") + failed
                 )
         if trace.broken or trace.broken_models:
             planned = planned.without(trace.broken, trace.broken_models)
-            result.keep(store, planned, manifest, config.run.thumbnails)
+            result.keep(store, planned, manifest, config.run.thumbnails, seen.leaks)
         with err.status("summing up"):
             finished = result.load(store)
             written = result.write(finished, reports)
-    out.print(terminal.render(finished.table))
-    out.print(f"[dim]written to[/dim] {config.run.out}[dim]: {', '.join(path.name for path in written)}[/dim]")
-    if any(terminal.failures(finished.table)):
-        err.print("[red]some pictures failed[/red]; records.csv and report.html name each with its reason")
-        raise typer.Exit(Exit.FAILURES)
+    if profile:
+        written.append(profiling.write(trace, config.run.out))
+        out.print(terminal.rows(*profiling.table(trace)))
+    return finished, written
 
 
 @app.command(epilog=EPILOG)
