@@ -92,7 +92,7 @@ class Baseline(_Part):
 
     format: int = FORMAT
     provenance: dict[str, Any]
-    protocol: dict[str, str]
+    protocol: dict[str, str | int]
     images: dict[str, dict[str, str]]
     """Digest of the files of each picture by data set and id."""
     methods: dict[str, Subject]

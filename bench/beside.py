@@ -349,8 +349,18 @@ def _cell(row: MethodRow | None, column: PaperColumn, scale: float, run: Run, pr
         low=None if low is None else scale * low,
         high=None if high is None else scale * high,
         n=sum(cell.n for cell in found),
-        own_notes=tuple(reasons),
+        own_notes=(*reasons, *_leaks(row, column.own, run.table)),
     )
+
+
+def _leaks(row: MethodRow, columns: Sequence[Column], table: Table) -> Iterator[str]:
+    """What of the pictures was seen in training."""
+    for leak in table.leaks:
+        if any(leak.concerns(row.method, column) for column in columns):
+            whose = f"the {leak.model} model" if leak.model else "the method"
+            near = sum(not copy.exact for copy in leak.copies)
+            how = f" ({near} as near copies)" if near else ""
+            yield f"{whose} has seen {len(leak.copies)} of {leak.pictures} pictures of {leak.dataset} in training{how}"
 
 
 def _title(row: MethodRow, rows: Sequence[MethodRow], titles: Sequence[str]) -> str:

@@ -145,10 +145,8 @@ def opened(text: str, jobs: int) -> Iterator[Engine | None]:
             yield Engine(f"{jobs} processes", jobs, threads, backend) if jobs > 1 else None
         elif text == DASK_LOCAL or text.startswith("dask://"):
             yield _dask(text, jobs, cores, stack)
-        elif text.startswith("ray://"):
-            yield _ray(text, stack)
         else:
-            raise EngineError(f"--engine {text}: expected {LOCAL}, {DASK_LOCAL}, dask://HOST:PORT or ray://HOST:PORT")
+            raise EngineError(f"--engine {text}: expected {LOCAL}, {DASK_LOCAL} or dask://HOST:PORT")
 
 
 def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
@@ -171,18 +169,6 @@ def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
     if not workers:
         raise EngineError(f"--engine {text}: the scheduler has no workers; `dask worker ADDRESS --nthreads 1` adds one")
     return Engine(text, workers, threads, {"backend": "dask", "n_jobs": -1})
-
-
-def _ray(text: str, stack: ExitStack) -> Engine:
-    ray = _package("ray", text, "ray")
-    try:
-        ray.init(text, log_to_driver=False)
-    except ConnectionError as error:
-        raise EngineError(f"--engine {text}: no cluster answers ({error}); `ray start --head` starts one") from error
-    stack.callback(ray.shutdown)
-    _package("ray.util.joblib", text, "ray").register_ray()
-    workers = int(ray.cluster_resources().get("CPU", 1))
-    return Engine(text, workers, None, {"backend": "ray", "n_jobs": workers})
 
 
 def _package(name: str, text: str, extra: str) -> Any:

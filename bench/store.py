@@ -17,7 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from bench.contracts import Arrays
+from bench.contracts import Arrays, RunStopped
+from bench.image import is_remote, over_network, reading
 
 FILENAME = "records.sqlite"
 LOCKNAME = "run.lock"
@@ -44,14 +45,24 @@ CREATE TABLE IF NOT EXISTS predictions (
 CREATE TABLE IF NOT EXISTS truths (
     key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL, groups TEXT NOT NULL, arrays BLOB NOT NULL,
     PRIMARY KEY (key, image, digest));
+CREATE TABLE IF NOT EXISTS fingerprints (
+    key TEXT NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL, prints BLOB NOT NULL,
+    PRIMARY KEY (key, image, digest)) WITHOUT ROWID;
 """
 
+
+_KNOWN = "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+_VERSIONS = (
+    *("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "sha", "CRC"),
+    *("LastModified", "last_modified", "Last-Modified", "updated", "modified", "modify", "mtime", "created"),
+)
+"""Names under which fsspec's filesystems pass on what changes with a file, the surest first."""
 
 RECORDED = ("records", "predictions")
 """Tables with a value or an error for a picture under a key."""
 
 
-class StoreError(RuntimeError):
+class StoreError(RunStopped):
     """The run folder cannot be used or written; what was recorded stays."""
 
 
@@ -184,25 +195,18 @@ class Store:
         return None if row is None else json.loads(row[0])
 
     def sha256(self, paths: Iterable[Path]) -> list[str]:
-        """SHA-256 of files; a file of known size and time of change is not read again."""
-        found: list[str] = []
-        fresh: list[tuple[str, int, int, str]] = []
-        for path in paths:
-            stat = path.stat()
-            place = str(path.resolve())
-            row = self._connection.execute(
-                "SELECT sha256 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-                (place, stat.st_size, stat.st_mtime_ns),
-            ).fetchone()
-            if row is None:
-                with path.open("rb") as stream:
-                    row = (_digest(stream),)
-                fresh.append((place, stat.st_size, stat.st_mtime_ns, row[0]))
-            found.append(row[0])
+        """SHA-256 of files; a file of known size and time of change (or ETag) is not read again."""
+        paths = list(paths)
+        each = over_network if any(map(is_remote, paths)) else map
+        versions = list(each(_version, paths))
+        known = [self._connection.execute(_KNOWN, version).fetchone() for version in versions]
+        unread = [place for place, row in enumerate(known) if row is None]
+        read = dict(zip(unread, each(_digest, [paths[place] for place in unread]), strict=True))
+        fresh = [(*versions[place], digest) for place, digest in read.items() if None not in versions[place]]
         if fresh:
             with self._transaction():
                 self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", fresh)
-        return found
+        return [read[place] if row is None else row[0] for place, row in enumerate(known)]
 
     def declare(self, scores: Iterable[tuple[str, str, str, str, str]]) -> None:
         """Say in plain words what score keys stand for: (key, method, dataset, protocol, metric)."""
@@ -281,6 +285,18 @@ class Store:
             for key, image, digest, groups, arrays in rows
         }
 
+    def fingerprints(self, key: str) -> dict[tuple[str, str], bytes]:
+        """Fingerprints of pictures as bytes, by (image, digest); `key` says data set and kind of fingerprint."""
+        rows = self._connection.execute("SELECT image, digest, prints FROM fingerprints WHERE key = ?", (key,))
+        return {(image, digest): prints for image, digest, prints in rows}
+
+    def add_fingerprints(self, key: str, prints: Iterable[tuple[str, str, bytes]]) -> None:
+        """Record fingerprints as (image, digest, bytes); they depend on nothing but the files."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO fingerprints VALUES (?, ?, ?, ?)", [(key, *one) for one in prints]
+            )
+
     def pictures(self) -> dict[str, Picture]:
         """Every picture written below the folder, by its path."""
         return {row[0]: Picture(*row) for row in self._connection.execute("SELECT * FROM pictures")}
@@ -288,6 +304,13 @@ class Store:
     def seconds(self, key: str) -> list[float]:
         """Enhancement times of a job, one per picture."""
         return [row[0] for row in self._connection.execute("SELECT seconds FROM enhancements WHERE key = ?", (key,))]
+
+    def prediction_seconds(self, key: str) -> dict[str, float]:
+        """How long a task's model took for each picture it has an answer for."""
+        rows = self._connection.execute(
+            "SELECT image, seconds FROM predictions WHERE key = ? AND error IS NULL", (key,)
+        )
+        return {image: seconds for image, seconds in rows if seconds is not None}
 
     def enhancements(self, key: str) -> dict[tuple[str, str], Enhancement]:
         """What a job made of each picture, by (image, digest)."""
@@ -362,8 +385,24 @@ def _unpacked(content: bytes | None) -> Arrays | None:
         return {name: archive[name] for name in archive.files}
 
 
-def _digest(stream: IO[bytes]) -> str:
+def _version(path: Path) -> tuple[str, int | None, int | None]:
+    """Place, size, and a number that changes with the content: nanoseconds of the last change; a server's own word.
+
+    None where the server says nothing of the kind; such a file is read every time.
+    """
+    with reading(path):
+        stat = path.stat()
+    if not is_remote(path):
+        return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+    facts: dict[str, Any] = stat.as_info()  # type: ignore[attr-defined]
+    word = next((str(facts[name]) for name in _VERSIONS if facts.get(name)), None)
+    number = None if word is None else int.from_bytes(sha256(word.encode()).digest()[:7], "big")
+    return str(path), facts.get("size"), number
+
+
+def _digest(path: Path) -> str:
     digest = sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
+    with reading(path), path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

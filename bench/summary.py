@@ -229,6 +229,12 @@ class _Resampled:
         return _Resampled.of(self.pool, self.seed, common), _Resampled.of(other.pool, self.seed, common)
 
 
+def replicates(pool: Pool, seed: int, count: int) -> Floats:
+    """The first `count` of the scores over resampled pictures, (count,); drawn alike for equally many pictures."""
+    weights: Floats = _weights(len(pool.present), seed)[:count] * pool.present
+    return pool.measured.statistic(weights)
+
+
 @lru_cache(maxsize=8)
 def _weights(pictures: int, seed: int) -> Floats:
     """How often each picture is drawn, one row per resample."""

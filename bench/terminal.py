@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bench.contracts import Cell, Column, Table
+from bench.contracts import LEAK, LEAK_MEANS, Cell, Column, Table
 
 ARROWS = {True: "↑", False: "↓"}
 
@@ -48,6 +48,9 @@ def render(table: Table) -> RenderableType:
     for one in table.agreements:
         pair = f"{one.refit.metric_label} against {one.published.metric_label} on {one.refit.dataset_label}"
         parts.append(Text.assemble(("§ ", "bold"), (f"{pair}: Spearman {one.spearman:.3f}, n = {one.n}", "yellow")))
+    if table.leaks:
+        parts.append(Text.assemble((f"{LEAK} ", "bold red"), (LEAK_MEANS, "red")))
+        parts += [Text(f"  {text}", style="red") for text in _leaks(table)]
     parts += [Text.assemble((f"{sign} ", "bold"), (reason, "yellow")) for reason, sign in notes.items()]
     return Group(*parts)
 
@@ -114,7 +117,10 @@ def _cell(cell: Cell, column: Column, notes: dict[str, str]) -> Text:
         return Text.assemble("- ", (sign, "yellow"))
     value = f"{cell.mean:.{column.decimals}f}"
     mark = {"tie": "≈"}.get(cell.mark, "")
-    return Text.assemble(mark, (value, "bold" if cell.mark else ""), (f" {sign}" if sign else "", "yellow"))
+    leak = LEAK if cell.leaked else ""
+    return Text.assemble(
+        mark, (value, "bold" if cell.mark else ""), (leak, "bold red"), (f" {sign}" if sign else "", "yellow")
+    )
 
 
 def _caveats(table: Table) -> Iterator[str]:
@@ -124,6 +130,14 @@ def _caveats(table: Table) -> Iterator[str]:
         carried = sum(cell.caveats for cell in cells)
         if carried:
             yield f"{carried} of {sum(cell.n for cell in cells)} values: {caveat}"
+
+
+def _leaks(table: Table) -> Iterator[str]:
+    """Which pictures of which data set were seen by whom."""
+    titles = {row.method: row.label for row in table.rows}
+    for leak in table.leaks:
+        labels = [column.dataset_label for column in table.columns if leak.concerns(leak.methods[0], column)]
+        yield f"{labels[0] if labels else leak.dataset}: {leak.said(titles)}"
 
 
 def failures(table: Table) -> Iterator[Cell]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import json
 import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from bench import fingerprints
 from bench.contracts import Dataset, Pair, Sample
 from bench.image import round_8bit
 
@@ -279,7 +279,7 @@ def train(
     What a step draws depends on the seed and the step's number alone, so a run that was killed and resumed ends in the
     same bits as an unbroken one (same device, torch version and number of threads). The PSNR of held-out training pairs
     is logged every `validate_every` steps and at the end. `notes` go into the weights file's metadata (the commit,
-    say). Nothing runs before the first `next`.
+    say), and so do fingerprints of every picture seen. Nothing runs before the first `next`.
     """
     steps = plan.settings.steps
     if steps < 1 or plan.settings.batch_size < 1:
@@ -301,7 +301,8 @@ def train(
 
     if done == steps:
         psnr = _validate(learner, held_out, device)
-        written = _write_weights(learner, out / plan.weights_file, identity, device, held_out, psnr, notes or {})
+        about = {**(notes or {}), "seen": _seen(plan, items, held_out)}
+        written = _write_weights(learner, out / plan.weights_file, identity, device, held_out, psnr, about)
         yield Progress(done, steps, {}, seconds, weights=written)
         return
     streams = [_Stream(learner, items[kind], number) for number, kind in enumerate(plan.recipe.kinds)]
@@ -319,10 +320,23 @@ def train(
             if (step + 1) % every == 0 or last:
                 _save(learner, out / CHECKPOINT, identity, step + 1, seconds)
             if last:
-                weights = _write_weights(
-                    learner, out / plan.weights_file, identity, device, held_out, psnr, notes or {}
-                )
+                about = {**(notes or {}), "seen": _seen(plan, items, held_out)}
+                weights = _write_weights(learner, out / plan.weights_file, identity, device, held_out, psnr, about)
             yield Progress(step + 1, steps, losses, seconds, psnr, weights)
+
+
+def training_files(samples: Sequence[Sample]) -> list[Path]:
+    """Every picture file of samples, then their truths; a file of all pictures' annotations once."""
+    pictures = [file for sample in samples for file in sample.files]
+    return [*pictures, *dict.fromkeys(file for sample in samples for file in sample.truth)]
+
+
+def list_digest(files: Iterable[Path]) -> str:
+    """SHA-256 over the names and contents of files, in their order."""
+    digest = sha256()
+    for file in files:
+        digest.update(f"{file.parent.name}/{file.name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def read_metadata(weights: Path) -> dict[str, Any]:
@@ -469,13 +483,7 @@ def _name(dataset: Dataset) -> str:
 
 
 def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequence[Item]) -> Identity:
-    digest = sha256()
-    used = {id(item): item for kind in plan.recipe.kinds for item in items[kind]}
-    everything = [*used.values(), *held_out]
-    # A file of all pictures' annotations once.
-    truths = dict.fromkeys(file for item in everything for file in item.sample.truth)
-    for path in itertools.chain((file for item in everything for file in item.sample.files), truths):
-        digest.update(f"{path.parent.name}/{path.name} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+    used = _used(plan, items)
     return Identity(
         method=plan.method,
         recipe=plan.recipe.__name__,
@@ -483,11 +491,23 @@ def _identity(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequen
         data=" + ".join(map(_name, plan.datasets)),
         pictures=len(used),
         held_out=[item.sample.id for item in held_out],
-        files=digest.hexdigest(),
+        files=list_digest(training_files([item.sample for item in (*used, *held_out)])),
         seed=plan.seed,
         precision=str(plan.precision).removeprefix("torch."),
         start=_origin(plan),
     )
+
+
+def _used(plan: Plan, items: Mapping[Kind, Sequence[Item]]) -> list[Item]:
+    """The pictures that the recipe draws from."""
+    return list({id(item): item for kind in plan.recipe.kinds for item in items[kind]}.values())
+
+
+def _seen(plan: Plan, items: Mapping[Kind, Sequence[Item]], held_out: Sequence[Item]) -> dict[str, Any]:
+    """Fingerprints of every picture learned from or validated on, also by the weights that the training began with."""
+    before = fingerprints.seen_in(read_metadata(plan.start)) if plan.start else None
+    here = fingerprints.of((item.dataset, item.sample) for item in (*_used(plan, items), *held_out))
+    return fingerprints.joined([before, here] if before else [here]).as_json()
 
 
 def _origin(plan: Plan) -> dict[str, Any]:
@@ -495,6 +515,7 @@ def _origin(plan: Plan) -> dict[str, Any]:
     if plan.start is None:
         return {}
     origin = {**read_metadata(plan.start), "sha256": sha256(plan.start.read_bytes()).hexdigest()}
+    origin.pop("seen", None)  # it stands with what this training sees itself
     if origin.get("method") != plan.method:
         raise ValueError(
             f"{plan.start} holds the weights of {origin.get('method', 'no method trained here')!r}; a training of "
@@ -567,7 +588,7 @@ def _write_weights(
     device: torch.device,
     held_out: Sequence[Item],
     psnr: float | None,
-    notes: Mapping[str, str],
+    notes: Mapping[str, Any],
 ) -> Path:
     """Store the network, in half precision where the held-out pairs show that nothing is lost by it.
 

@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
@@ -490,7 +490,9 @@ def enhance(
     # Seeded by the pictures' names: a method that samples gives the same picture in any order and after any resume.
     torch.manual_seed(int.from_bytes(sha256(f"{seed}:{dataset}:{','.join(ids)}".encode()).digest()[:7], "big"))
     tiled = tile and adapter.memory_per_pixel and max(low.shape[-2:]) > tile
-    with torch.autocast(low.device.type, precision, enabled=precision != torch.float32):
+    # Not "disabled" for float32: that would undo what a caller has chosen.
+    mixed = nullcontext() if precision == torch.float32 else torch.autocast(low.device.type, precision)
+    with mixed:
         whole = partial(_padded, adapter, dataset=dataset, ids=ids)
         enhanced = in_tiles(whole, low, tile) if tiled else whole(low)
     if not bool(enhanced.isfinite().all()):

@@ -9,7 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.contracts import REFIT, Agreement, Cell, Column, Comparison, MethodRow, Ranking, Record, Result
+from bench.contracts import (
+    LEAK,
+    LEAK_MEANS,
+    REFIT,
+    Agreement,
+    Cell,
+    Column,
+    Comparison,
+    Leak,
+    MethodRow,
+    Ranking,
+    Record,
+    Result,
+)
 
 DASH = "–"
 """Stands where a number is missing; a note says why."""
@@ -69,7 +82,7 @@ class Sheet:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[tuple[str, str], ...]
-    """Letter and text, in order of appearance; '†', '‡' and '§' before what holds for several cells."""
+    """Letter and text, in order of appearance; '†', '‡', '§' and '¶' before what holds for several cells."""
     rankings: tuple[Ranking, ...] = ()
     """Of its columns over pictures, in their order."""
     pairwise: tuple[tuple[Column, tuple[Comparison, ...]], ...] = ()
@@ -130,6 +143,7 @@ def sheets(result: Result) -> list[Sheet]:
                         *(("†", text) for text in _caveats(columns, lines)),
                         *(("‡", text) for text in _refits(columns)),
                         *(("§", agreement_in_words(one)) for one in table.agreements if one.refit in columns),
+                        *((LEAK, text) for text in _leaks(table.leaks, columns, titles)),
                     ),
                     rankings=tuple(
                         one for one in table.rankings if one.over == "pictures" and one.columns[0] in columns
@@ -209,6 +223,17 @@ def _refits(columns: Sequence[Column]) -> list[str]:
     labels = [column.metric_label for column in columns if column.metric.endswith(REFIT)]
     said = "parameters fitted by this project, not the published ones; not comparable with published values"
     return [f"{', '.join(labels)}: {said}"] if labels else []
+
+
+def _leaks(leaks: Sequence[Leak], columns: Sequence[Column], titles: Mapping[str, str]) -> list[str]:
+    """One note for everything that was seen in training."""
+    here = [leak for leak in leaks if any(leak.concerns(leak.methods[0], column) for column in columns)]
+    return [one_line(f"{LEAK_MEANS}. {'; '.join(leak.said(titles) for leak in here)}")] if here else []
+
+
+def leak_mark(entry: Entry) -> str:
+    """The note's mark for a value on pictures that were seen in training, '' for other values."""
+    return LEAK if entry.cell.leaked else ""
 
 
 def _letter(index: int) -> str:

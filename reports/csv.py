@@ -23,10 +23,14 @@ class Csv(Report):
     label = "every mean with n, failures and interval, as CSV"
 
     def render(self, result: Result) -> str:
-        """Header and one row per cell; an empty field means that there is no such value."""
+        """Header and one row per cell; an empty field means that there is no such value.
+
+        A last column `leaked` says how many pictures were seen in training; without any it is not there.
+        """
         file = StringIO()
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(HEADER)
+        leaks = bool(result.table.leaks)
+        rows.writerow([*HEADER, *(["leaked"] * leaks)])
         for column in result.table.columns:
             for row in result.table.rows:
                 cell = result.table.cell(row, column)
@@ -49,6 +53,7 @@ class Csv(Report):
                         plain(cell.gain_low),
                         plain(cell.gain_high),
                         column.group,
+                        *([cell.leaked] * leaks),
                     ]
                 )
         return printable(file.getvalue())

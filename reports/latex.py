@@ -30,6 +30,7 @@ from ._sheet import (
     capital,
     definitions,
     facts,
+    leak_mark,
     method_titles,
     protocol_in_words,
     refit_mark,
@@ -55,6 +56,7 @@ _SPECIAL = {
     "†": r"{\dag}",
     "‡": r"{\ddag}",
     "§": r"{\S}",
+    "¶": r"{\P}",
     "–": r"\textendash{}",
     "—": r"\textemdash{}",
     "…": r"\dots{}",
@@ -206,7 +208,8 @@ def _head(column: Column) -> str:
 def _mean(entry: Entry, digits: int) -> str:
     mark = r"$\approx$" if entry.cell.mark == "tie" else ""
     # \rlap: a mark must not push its number out of line with the others.
-    note = rf"\rlap{{\textsuperscript{{{mark}{entry.note}}}}}" if mark or entry.note else ""
+    mark += entry.note + (escape(leak_mark(entry)) if entry.mean else "")
+    note = rf"\rlap{{\textsuperscript{{{mark}}}}}" if mark else ""
     if not entry.mean:
         return r"\textendash{}" + note
     text = entry.mean.replace("-", "$-$")

@@ -33,6 +33,7 @@ from ._sheet import (
     capital,
     definitions,
     facts,
+    leak_mark,
     method_titles,
     one_line,
     printable,
@@ -180,7 +181,10 @@ def _gain(entry: Entry) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    note = f"<sup>{entry.note}</sup>" if entry.note else ""
+    note = entry.note
+    if entry.mean and leak_mark(entry):
+        note = f"{note},{leak_mark(entry)}" if note else leak_mark(entry)
+    note = f"<sup>{note}</sup>" if note else ""
     if not entry.mean:
         return f"{DASH}{note}"
     mean = f"**{entry.mean}**" if entry.cell.mark == "best" else entry.mean

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from io import StringIO
 
-from bench.contracts import Report, Result
+from bench.contracts import Leak, Record, Report, Result
 
 from ._sheet import in_table_order, one_line, plain, printable
 
@@ -20,10 +21,17 @@ class Records(Report):
     label = "every single value and every error, as CSV"
 
     def render(self, result: Result) -> str:
-        """Header and exactly one row per record, in the table's order; infinity is spelled 'inf'."""
+        """Header and exactly one row per record, in the table's order; infinity is spelled 'inf'.
+
+        A last column `leaked` says 'exact' or 'near' for a picture that was seen in training; without any it is not
+        there.
+        """
+        leaks = bool(result.table.leaks)
         file = StringIO()
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["method", "dataset", "image", "metric", "value", "error", "protocol", "caveat"])
+        header = ["method", "dataset", "image", "metric", "value", "error", "protocol", "caveat"]
+        rows.writerow([*header, *(["leaked"] * leaks)])
+        seen = _seen(result.table.leaks)
         for record in in_table_order(result):
             rows.writerow(
                 [
@@ -35,6 +43,24 @@ class Records(Report):
                     one_line(record.error or ""),
                     record.protocol,
                     plain(record.caveat),
+                    *([_kind(record, seen)] * leaks),
                 ]
             )
         return printable(file.getvalue())
+
+
+def _seen(leaks: Sequence[Leak]) -> dict[tuple[str, str, str, str], bool]:
+    """Whether a picture was seen as it is, by method, data set, protocol ('' for any) and picture."""
+    found: dict[tuple[str, str, str, str], bool] = {}
+    for leak in leaks:
+        for method in leak.methods:
+            for copy in leak.copies:
+                key = method, leak.dataset, leak.protocol, copy.image
+                found[key] = found.get(key, False) or copy.exact
+    return found
+
+
+def _kind(record: Record, seen: Mapping[tuple[str, str, str, str], bool]) -> str:
+    places = [(record.method, record.dataset, protocol, record.image) for protocol in ("", record.protocol)]
+    exact = [seen[place] for place in places if place in seen]
+    return ("exact" if any(exact) else "near") if exact else ""

@@ -159,7 +159,7 @@ def _recorded(folder: str) -> int:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--engine", "spark://x"), "expected local, dask-local, dask://HOST:PORT or ray://HOST:PORT"),
+        (("--engine", "spark://x"), "expected local, dask-local or dask://HOST:PORT"),
         (("--engine", "dask://127.0.0.1:9"), "no scheduler answers at tcp://127.0.0.1:9"),
         (("--jobs", "0"), "jobs"),
     ],

@@ -57,7 +57,7 @@ def test_the_wheel_holds_every_plug_in_template_and_weights_file(wheel: Path) ->
     for room in ("metrics", "tasks"):
         wanted |= {f"bench/{room}/weights/{path.name}" for path in (ROOT / "bench" / room / "weights").iterdir()}
     wanted |= {f"bench/{path.name}" for path in (ROOT / "bench").glob("*.j2")}
-    wanted |= {"bench/selfcheck.csv", "bench/py.typed"} | {
+    wanted |= {"bench/selfcheck.csv", "bench/fingerprints.json", "bench/py.typed"} | {
         str(path.relative_to(ROOT)) for path in (ROOT / "bench").rglob("*.py")
     }
     assert wanted - held == set()

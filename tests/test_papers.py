@@ -12,9 +12,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import beside, papers
+from bench import beside, leakage, papers
 from bench.cli import Exit, app
-from bench.contracts import Cell, Column, Comparison, MethodRow, PaperCell, PaperPart, PaperTable, Result, Table
+from bench.contracts import (
+    Cell,
+    Column,
+    Comparison,
+    Copy,
+    Leak,
+    MethodRow,
+    PaperCell,
+    PaperPart,
+    PaperTable,
+    Result,
+    Table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {
@@ -192,6 +204,16 @@ def test_a_run_on_lol_stands_beside_the_papers_lol(library):
     assert lime.difference == pytest.approx(-0.173)
     assert [row.title for row in part.rows if not row.in_paper] == ["INPUT", "GAMMA"]
     assert not [note for note in part.columns[0].notes if "differs" in note]
+
+
+def test_pictures_seen_in_training_are_said_beside_the_value(library):
+    run = a_run({column("lol", "psnr"): {"neid": 20.0, "lime": 16.587}})
+    seen = (Copy("1", "2", 0, False), Copy("22", "22", 0, True))
+    run = dataclasses.replace(run, table=leakage.marked(run.table, [Leak(("neid",), "lol", "", "", 15, seen)]))
+    [part] = table(library, "neid/1", run).parts
+    said = "the method has seen 2 of 15 pictures of lol in training (1 as near copies)"
+    assert cell(part, "NEID", "PSNR").own_notes == (said,)
+    assert cell(part, "LIME", "PSNR").own_notes == ()
 
 
 def test_other_sets_of_the_same_family_stay_apart(library):

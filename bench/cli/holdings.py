@@ -25,6 +25,29 @@ def status(root: Roots = None, config: ConfigFile = None) -> None:
 
 
 @data_app.command()
+def overlap(
+    first: Annotated[str, typer.Argument(metavar="A", help="A data set as in --datasets, e.g. lol:our485.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one, e.g. lol or folder:DIR.")],
+    root: Roots = None,
+    config: ConfigFile = None,
+) -> None:
+    """Which pictures of A are in B, as they are or as near copies (other size, compression or brightness)."""
+    from bench import fingerprints, leakage
+
+    with reported(), asked():
+        chosen = configuration.load(config, roots=root or ())
+        with err.status("comparing the pictures"):
+            found = leakage.overlap(first, second, chosen)
+    if found.copies:
+        out.print(terminal.rows((first, second, "", "bits that differ"), leakage.lines(found)))
+    for name, count, unread in zip((first, second), found.pictures, found.unread, strict=True):
+        if unread:
+            err.print(Text(f"{unread} of {count} pictures of {name} cannot be read and were not compared", style="red"))
+    out.print(Text(leakage.in_words(first, second, found)))
+    out.print(f"[dim]near: at most {fingerprints.NEAR} of {fingerprints.BITS} bits differ; see docs/leakage.md[/dim]")
+
+
+@data_app.command()
 def pack(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="To learn from, e.g. lol.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder; use it as folder:DIR.")],
@@ -84,6 +107,26 @@ def fetch(
                 out.print(f"{place}  [dim]licence: {file.licence}[/dim]")
     if failed:
         raise typer.Exit(Exit.FAILURES)
+
+
+@weights_app.command()
+def remember(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Weights that were trained here.")],
+    dataset: Annotated[str, typer.Option(help="What they were trained on, e.g. lol:our485.", metavar="NAME")],
+    root: Roots = None,
+    config: ConfigFile = None,
+) -> None:
+    """Write down the pictures that weights were trained on, where they are older than this note in them.
+
+    The data set has to be the same to the last byte; the digest in the weights shows it.
+    """
+    from bench import fingerprints, leakage
+
+    with reported(), asked():
+        chosen = configuration.load(config, roots=root or ())
+        with err.status("reading the pictures"):
+            count = leakage.remember(files, dataset, chosen)
+    out.print(f"{count} pictures of {dataset} written to {fingerprints.LEDGER}")
 
 
 @weights_app.command()

@@ -68,7 +68,7 @@ def run(
     jobs: Annotated[int | None, typer.Option(help="Processes that work side by side on this machine.")] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="local, dask-local, or a cluster: dask://HOST:PORT, ray://HOST:PORT.", metavar="NAME"),
+        typer.Option(help="local, dask-local, or a cluster: dask://HOST:PORT.", metavar="NAME"),
     ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print where the time went; write OUT/trace.json for a trace viewer.")

@@ -216,7 +216,9 @@ class _Foreign(Predictor):
 def _script(file: Path, device: torch.device) -> _Model:
     """A TorchScript model; raises ValueError for another kind of file."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PyTorch recommends another format; models are shared in this
+        # PyTorch recommends another format, 2.11 as a DeprecationWarning; models are shared in this one.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         try:
             module: Any = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
             module.eval()
