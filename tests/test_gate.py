@@ -234,7 +234,7 @@ def test_half_of_the_threads_excuses_what_uses_threads_only() -> None:
 
 
 def test_an_unsteady_machine_gets_the_benefit_of_the_doubt() -> None:
-    unsteady = {"convolution": (1.0, 1.0, 1.5), "serial": PACE}
+    unsteady = {"convolution": (1.0, 1.5, 1.5), "serial": PACE}
     assert findings(BEFORE, run({"m": shifted(0)}, seconds=0.2, yardsticks=unsteady)) == ()
 
 
