@@ -576,7 +576,7 @@ def _same_size(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
 
 def _on(device: torch.device, pictures: Sequence[Tensor]) -> Tensor:
     """One batch on the device; from pinned memory a copy does not wait for the work before it."""
-    batch = torch.stack(list(pictures))
+    batch = torch.stack(list(pictures)) if len(pictures) > 1 else pictures[0][None]
     return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
 
 

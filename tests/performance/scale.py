@@ -30,6 +30,7 @@ from bench.runner import Trace, run
 from bench.store import Store
 
 CPU = torch.device("cpu")
+PASS = 24
 OVERHEAD = 200
 COUNTS = (10, 100, 1000, 10_000)
 SMALL = (192, 192)
@@ -76,7 +77,7 @@ def passed(folder: Path, out: Path, **keys: object) -> tuple[float, Trace, Path]
 
 def part_pass(work: Path) -> None:
     """The whole pass against what people write: save a PNG, read it, ask pyiqa (BENCH_PARAMETERS has its files)."""
-    folder = pairs(work / "pass", 8)
+    folder = pairs(work / "pass", PASS)
     models = {name: opposing(name, CPU) for name in ("psnr", "ssimc", "fsim", "niqe", "brisque")}
     passed(folder, work / "warm", limit=1)
     ours, _, _ = passed(folder, work / "ours")
@@ -92,9 +93,9 @@ def part_pass(work: Path) -> None:
                 float(model(enhanced, reference))
             loop[name] += time.perf_counter() - start
     plain = time.perf_counter() - begun
-    told = ", ".join(f"{name} {seconds / 8 * 1000:.0f} ms" for name, seconds in loop.items())
-    print(f"plain loop    {plain / 8 * 1000:8.1f} ms a picture ({told})")
-    print(f"whole pass    {ours / 8 * 1000:8.1f} ms a picture ({METRICS})")
+    told = ", ".join(f"{name} {seconds / PASS * 1000:.0f} ms" for name, seconds in loop.items())
+    print(f"plain loop    {plain / PASS * 1000:8.1f} ms a picture ({told})")
+    print(f"whole pass    {ours / PASS * 1000:8.1f} ms a picture ({METRICS})")
     print(f"ratio         {plain / ours:8.1f}x")
 
 
