@@ -31,6 +31,7 @@ from bench.config import Config
 from bench.contracts import RunStopped
 from bench.lineup import Material, digest_of, lineup
 from bench.plan import Exam, Job, Plan, plan
+from bench.provenance import core_digest
 from bench.work import Chunk, Done, Lacking, Worker
 
 LOCAL = "local"
@@ -349,5 +350,4 @@ def _device(order: Order) -> torch.device:
 @lru_cache(maxsize=1)
 def _code() -> str:
     """Version and digest of the core; plug-ins have digests of their own."""
-    files = sorted(Path(bench.__file__).parent.glob("*.py"))
-    return f"version {bench.__version__} ({digest_of(*(file.read_text(encoding='utf-8') for file in files))[:12]})"
+    return f"version {bench.__version__} ({core_digest()[:12]})"

@@ -134,11 +134,11 @@ def test_the_driver_names_its_version(text: str, version: str | None) -> None:
 
 
 def test_variables_that_bear_on_values_or_speed_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/users/somebody")
     variables = {
         "OMP_NUM_THREADS": "2",
         "MKL_CBWR": "AVX2",
-        "BENCH_DATA": "/home/somebody/data:/data",
+        "BENCH_DATA": "/users/somebody/data:/data",
         "CUDA_VISIBLE_DEVICES": "1",
         "ATEN_CPU_CAPABILITY": "avx2",
         "PATH": "/bin",
