@@ -28,8 +28,8 @@ ALPHA = 0.05
 NO_ENHANCEMENT = "none"
 """Kind of the row that the others' gains are counted from."""
 
-_CHUNK = 32
-"""Cells per bootstrap call: 32 x 2000 resamples of 100 pictures are 51 MB."""
+_MOST_VALUES = 2_000_000
+"""Resampled values in memory at a time: 16 MB, a few times over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +357,9 @@ def _intervals(samples: Sequence[Floats], seed: int) -> list[tuple[float | None,
         else:
             by_size[sample.size].append(index)
     for size, indices in by_size.items():
-        for start in range(0, len(indices), _CHUNK):
-            chunk = indices[start : start + _CHUNK]
+        cells = max(1, _MOST_VALUES // (RESAMPLES * size))
+        for start in range(0, len(indices), cells):
+            chunk = indices[start : start + cells]
             low, high = _bca(np.stack([samples[index] for index in chunk]), np.random.default_rng([seed, size]))
             for index, one_low, one_high in zip(chunk, low, high, strict=True):
                 intervals[index] = (float(one_low), float(one_high))
@@ -374,6 +375,8 @@ def _bca(samples: Floats, generator: np.random.Generator) -> tuple[Floats, Float
         _mean,
         axis=-1,
         n_resamples=RESAMPLES,
+        # Also of the jackknife, which is as large as the square of the pictures.
+        batch=max(1, min(RESAMPLES, _MOST_VALUES // samples.size)),
         confidence_level=CONFIDENCE,
         method="BCa",
         vectorized=True,

@@ -82,7 +82,7 @@ class BRISQUE(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 2
-    noise = 0.2
+    noise = 0.05
     definition = "rgb2gray rounded to 8 bit, 36 features at two scales, the original release's regression, not clipped"
     source = "Mittal et al., IEEE TIP 2012; release utlive/BRISQUE 2e2a5ac0, imresize of current MATLAB"
     files = (MODEL, RANGES)

@@ -30,7 +30,7 @@ class BRISQUERefit(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 2
-    noise = 0.1
+    noise = 0.05
     definition = (
         "BRISQUE's features; regression fitted by this project on 342 COCO and ECSSD photographs with noise, blur, "
         "JPEG, JPEG 2000 and amplified noise, labelled 100 (1 - FSIM)^0.5; not comparable with published BRISQUE values"

@@ -26,7 +26,7 @@ class FSIM(Metric):
     higher_is_better = True
     needs_reference = True
     decimals = 4
-    noise = 5e-5
+    noise = 4e-6
     bounds = (0.0, 1.0)
     definition = "luma .299/.587/.114, reduced to about 256 pixels, 4 scales, 4 orientations, T1 0.85, T2 160"
     source = "Zhang et al., IEEE TIP 2011; authors' FeatureSIM.m 1.0"

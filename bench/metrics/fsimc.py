@@ -26,7 +26,7 @@ class FSIMc(Metric):
     higher_is_better = True
     needs_reference = True
     decimals = 4
-    noise = 5e-5
+    noise = 4e-6
     bounds = (0.0, 1.0)
     definition = "FSIM with chroma: YIQ, reduced to about 256 pixels, T1 0.85, T2 160, T3 = T4 = 200, exponent 0.03"
     source = "Zhang et al., IEEE TIP 2011; authors' FeatureSIM.m 1.0"

@@ -63,7 +63,7 @@ class LOE(Metric):
     needs_reference = False
     needs_low = True
     decimals = 1
-    noise = 0.3
+    noise = 0.04
     bounds = (0.0, float("inf"))
     definition = (
         "against the low-light picture; 15x15 maxima of max(R, G, B) at every floor(short side / 50)-th "

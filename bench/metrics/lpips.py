@@ -31,7 +31,7 @@ class LPIPS(Metric):
     higher_is_better = False
     needs_reference = True
     decimals = 4
-    noise = 1e-6
+    noise = 2e-5
     bounds = (0.0, float("inf"))
     definition = "AlexNet backbone, linear weights v0.1, RGB scaled to -1 .. 1, native size"
     source = "Zhang et al., CVPR 2018; the authors' package lpips"

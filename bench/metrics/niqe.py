@@ -91,7 +91,7 @@ class NIQE(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 3
-    noise = 0.05
+    noise = 0.02
     bounds = (0.0, float("inf"))
     definition = "rgb2gray rounded to 8 bit, whole 96x96 blocks at two scales, the original release's pristine model"
     source = "Mittal et al., IEEE SPL 2013; release utlive/niqe d80aead2, imresize of current MATLAB"

@@ -30,7 +30,7 @@ class NIQERefit(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 3
-    noise = 0.07
+    noise = 0.03
     bounds = (0.0, float("inf"))
     definition = (
         "NIQE's features and distance; pristine model fitted by this project on sharp blocks of 342 COCO and ECSSD "

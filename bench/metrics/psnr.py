@@ -18,7 +18,7 @@ class PSNR(Metric):
     needs_reference = True
     unit = "dB"
     decimals = 2
-    noise = 2e-4
+    noise = 3e-5
     bounds = (0.0, float("inf"))
     definition = "RGB, peak 255, mean square error over all pixels and channels of one picture"
     source = "Definition; agrees with scikit-image's peak_signal_noise_ratio"

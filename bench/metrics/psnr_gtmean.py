@@ -36,7 +36,7 @@ class PSNRGTMean(Metric):
     needs_reference = True
     unit = "dB"
     decimals = 2
-    noise = 3e-4
+    noise = 3e-5
     bounds = (0.0, float("inf"))
     definition = "RGB, peak 255, after scaling to the reference's mean luma (.299/.587/.114); ‡ uses the ground truth"
     source = "Test script of HVI-CIDNet (measure.py)"

@@ -18,7 +18,7 @@ class PSNRY(Metric):
     needs_reference = True
     unit = "dB"
     decimals = 2
-    noise = 2e-4
+    noise = 3e-5
     bounds = (0.0, float("inf"))
     definition = "luma .299/.587/.114 of 0..255, not rounded, peak 255"
     source = "Definition; luma of ITU-R BT.601 at full range"

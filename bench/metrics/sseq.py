@@ -136,7 +136,7 @@ class SSEQ(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 2
-    noise = 0.2
+    noise = 0.05
     definition = "rgb2gray rounded to 8 bit, entropies of 8x8 blocks at three scales, the original release's machines"
     source = "Liu et al., Signal Processing: Image Communication 2014; utlive/SSEQ 21e98c95, imresize of current MATLAB"
     files = (MODEL,)

@@ -30,7 +30,7 @@ class SSEQRefit(Metric):
     higher_is_better = False
     needs_reference = False
     decimals = 2
-    noise = 0.07
+    noise = 0.03
     definition = (
         "SSEQ's features; machines fitted by this project on 342 COCO and ECSSD photographs with noise, blur, JPEG and "
         "JPEG 2000, labelled 100 (1 - FSIM)^0.5; not comparable with published SSEQ values"

@@ -18,7 +18,7 @@ class SSIMGray(Metric):
     higher_is_better = True
     needs_reference = True
     decimals = 4
-    noise = 3e-5
+    noise = 6e-6
     bounds = (-1.0, 1.0)
     definition = "rgb2gray rounded to 8 bit, Gaussian 11x11 (sigma 1.5), K 0.01/0.03, range 255, valid region"
     source = "Wang et al., IEEE TIP 2004; authors' ssim_index.m"
