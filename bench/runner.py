@@ -94,7 +94,7 @@ def run(
         made = (
             worker.run(chunks)
             if engine is None or order is None
-            else _elsewhere(engine, order, plan, store, settings, batch)
+            else _elsewhere(engine, order, chunks, plan, store, settings, batch)
         )
         for done in made:
             _record(store, done, trace)
@@ -108,10 +108,16 @@ def run(
 
 
 def _elsewhere(
-    engine: Engine, order: Order, plan: Plan, store: Store, settings: RunSection, batch: int
+    engine: Engine,
+    order: Order,
+    chunks: list[Chunk],
+    plan: Plan,
+    store: Store,
+    settings: RunSection,
+    batch: int,
 ) -> Iterator[Done]:
     """Let workers do what the store lacks; what a lost one had not handed over is done again by the others."""
-    chunks, lost = list(_chunks(plan, store, settings, batch)), 0
+    lost = 0
     while chunks:
         try:
             yield from engine.run(order, shards(chunks, plan, engine.workers))
