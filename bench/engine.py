@@ -36,9 +36,10 @@ from bench.work import Chunk, Done, Lacking, Worker
 
 LOCAL = "local"
 DASK_LOCAL = "dask-local"
-SHARDS_PER_WORKER = 8
-"""So that a worker that is done early finds more, and little is lost with one that dies."""
+SHARE = 4
+"""A shard is this part of a worker's share of what is left: the last are small, so that all workers end together."""
 CHUNKS_PER_SHARD = 32
+"""At most: so many are lost with a worker that dies."""
 CONNECT_SECONDS = 10
 
 
@@ -189,12 +190,17 @@ def shards(chunks: Sequence[Chunk], plan: Plan, workers: int) -> list[Shard]:
     """Slices of each data set; where there are fewer chunks than workers to feed, each method goes alone."""
     if len(chunks) < 2 * workers:
         chunks = [replace(chunk, jobs=(job,)) for chunk in chunks for job in chunk.jobs]
-    size = min(CHUNKS_PER_SHARD, max(1, math.ceil(len(chunks) / (workers * SHARDS_PER_WORKER))))
     exams = {(exam.material.name, exam.examination.name): exam for exam in plan.exams}
     found = []
+    left = len(chunks)
     for dataset in dict.fromkeys(chunk.material.name for chunk in chunks):
         slices = [_slice(chunk, exams) for chunk in chunks if chunk.material.name == dataset]
-        found += [Shard(dataset, tuple(slices[start : start + size])) for start in range(0, len(slices), size)]
+        start = 0
+        while start < len(slices):
+            size = min(CHUNKS_PER_SHARD, math.ceil(left / (workers * SHARE)))
+            found.append(Shard(dataset, tuple(slices[start : start + size])))
+            left -= len(found[-1].slices)
+            start += size
     return found
 
 

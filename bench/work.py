@@ -5,6 +5,7 @@ Touches neither store nor run folder, so it runs in the driver's process or in a
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -495,9 +496,9 @@ def enhance(
     with mixed:
         whole = partial(_padded, adapter, dataset=dataset, ids=ids)
         enhanced = in_tiles(whole, low, tile) if tiled else whole(low)
-    if not bool(enhanced.isfinite().all()):
+    low_end, high_end = torch.stack(torch.aminmax(enhanced)).tolist()  # NaN wherever there is one
+    if not (math.isfinite(low_end) and math.isfinite(high_end)):
         raise ValueError(f"{adapter.label} returned values that are not finite (NaN or infinity)")
-    low_end, high_end = (float(end) for end in torch.aminmax(enhanced))
     if low_end < -RANGE_DUST or high_end > 1 + RANGE_DUST:
         raise ValueError(f"{adapter.label} returned range [{low_end:.4g}, {high_end:.4g}], expected [0, 1]")
     return enhanced.clamp(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import torch
 from torch import Tensor
 
 from bench.planes import Planes
+
+
+KEPT_BELOW = 32 * 2**20
+"""Bytes of a batch of references whose features are kept for the next method; VGG's take forty times as many."""
 
 
 def build(network: str, backbone: Path, device: torch.device) -> torch.nn.Module:
@@ -43,26 +48,47 @@ def backbone_weights(wanted: Mapping[str, Tensor], stored: Mapping[str, Tensor],
     return found
 
 
-def spatial_distance(module: Any, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
+def spatial_distance(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
     """The map that LPIPS is the mean of but for its interpolation to the picture's size, float64 (N, H, W)."""
-    module.spatial = True
-    try:
-        return _compared(module, enhanced, reference, smallest)[:, 0].to(torch.float64)
-    finally:
-        module.spatial = False
+    from lpips.lpips import upsample
+
+    size = enhanced.rgb.shape[2:]
+    layers = [upsample(layer, out_HW=size) for layer in _compared(module, enhanced, reference, smallest)]
+    return sum(layers[1:], layers[0])[:, 0].to(torch.float64)
 
 
 def distance(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
     """LPIPS per picture, float64 (N,); pictures below `smallest` pixels leave the deepest layer empty."""
-    return _compared(module, enhanced, reference, smallest).flatten().to(torch.float64)
+    layers = [layer.mean((2, 3)) for layer in _compared(module, enhanced, reference, smallest)]
+    return sum(layers[1:], layers[0]).flatten().to(torch.float64)
 
 
-def _compared(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
+def _compared(module: Any, enhanced: Planes, reference: Planes | None, smallest: int) -> list[Tensor]:
+    """Each layer's weighted squared difference, (N, 1, h, w): the package's forward in two halves.
+
+    All methods of a chunk are compared with one reference, whose half is computed once.
+    """
     if reference is None:
         raise ValueError("LPIPS needs a reference picture")
     height, width = enhanced.rgb.shape[-2:]
     if min(height, width) < smallest:
         raise ValueError(f"LPIPS on this backbone needs {smallest}x{smallest} pixels, the picture has {width}x{height}")
+    features = _Features(module)
     with torch.inference_mode():
-        values: Tensor = module(enhanced.rgb * 2 - 1, reference.rgb * 2 - 1)
-    return values
+        theirs = reference.derived(features) if reference.rgb.nbytes <= KEPT_BELOW else features(reference)
+        return [
+            layer(mine.sub_(other).square_())
+            for layer, mine, other in zip(module.lins, features(enhanced), theirs, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class _Features:
+    """What a network sees in pictures, layer by layer, each pixel's to unit length; equal for equal networks."""
+
+    module: Any
+
+    def __call__(self, planes: Planes) -> list[Tensor]:
+        from lpips import normalize_tensor
+
+        return [normalize_tensor(layer) for layer in self.module.net(self.module.scaling_layer(planes.rgb * 2 - 1))]
