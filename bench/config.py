@@ -70,7 +70,7 @@ class RunSection(Section):
     jobs: Annotated[int, Field(ge=1)] = 1
     """Processes that work side by side on this machine."""
     engine: str = "local"
-    """local, dask-local or dask://HOST:PORT."""
+    """local, dask-local, dask://HOST:PORT or ray://HOST:PORT."""
     seed: Annotated[int, Field(ge=0)] = 0
     save_images: bool = False
     thumbnails: Annotated[int, Field(ge=0)] = 12

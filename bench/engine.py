@@ -1,45 +1,29 @@
-"""Shards of a plan to other processes or machines by joblib's backends; what they made comes back to the driver.
-
-A worker builds the run's plug-ins from the same configuration, once, and refuses to work where code, weights,
-parameters or pictures are not the driver's: their content keys are compared, and the first that differs is named.
-"""
+"""Where shards of a plan go: processes of this machine, by joblib; a Dask or a Ray cluster, by its own client."""
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 import socket
-import sys
-import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import joblib
-import torch
-from joblib.externals.loky import process_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-import bench
-from bench.config import Config
 from bench.contracts import RunStopped
-from bench.lineup import Material, digest_of, lineup
-from bench.plan import Exam, Job, Plan, plan
-from bench.provenance import core_digest
-from bench.work import Chunk, Done, Lacking, Worker
+from bench.shards import Order, Shard, work_shard
+from bench.work import Done
 
 LOCAL = "local"
 DASK_LOCAL = "dask-local"
-SHARE = 4
-"""A shard is this part of a worker's share of what is left: the last are small, so that all workers end together."""
-CHUNKS_PER_SHARD = 32
-"""At most: so many are lost with a worker that dies."""
 CONNECT_SECONDS = 10
 
 
@@ -47,90 +31,112 @@ class EngineError(ValueError):
     """The engine cannot be used as asked; the text says why and what to do."""
 
 
-class WorkerError(RunStopped):
-    """A worker has not what the driver has; the text names the worker and the thing."""
-
-
 class LostWorkerError(RunStopped):
     """A worker died; what it had not handed over is to be done again."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker rebuilds the run from; the same for every shard."""
-
-    run: str
-    """Unique name of this run of the driver."""
-    config: Config
-    metrics: tuple[str, ...]
-    """What `auto` stood for on the driver."""
-    device: str
-    """Kind of device: cpu or cuda."""
-    folder: Path
-    """Where the user stands: relative paths mean the same to a worker that has this folder."""
-    code: str
-    """Version and digest of the package's core."""
-    threads: int | None
-    """Of torch in a worker; None: as the machine has it."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one method is to do, and what the worker's own must be like."""
-
-    method: str
-    metrics: frozenset[str]
-    tasks: frozenset[str]
-    task_keys: Mapping[str, str]
-    identity: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Neighbouring pictures, as a worker is told of them."""
-
-    places: range
-    digests: tuple[str, ...]
-    """Of the pictures' files."""
-    parts: tuple[Part, ...]
-    undrawn: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """What a worker does in one go: a slice of a data set, with all methods or with one."""
-
-    dataset: str
-    slices: tuple[Slice, ...]
-
-
-@dataclass(frozen=True)
-class Engine:
+class Engine(ABC):
     """Where shards go."""
 
     name: str
     workers: int
     """How many there are, as far as it is known."""
     threads: int | None
-    backend: Mapping[str, Any]
-    """What joblib.parallel_config is given."""
+    """Of torch in a worker; None: as the machine has it."""
 
+    @abstractmethod
     def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
         """What the workers made, in the order they finish.
 
         Raises WorkerError where one is not like the driver, LostWorkerError where one died.
         """
-        with joblib.parallel_config(**self.backend):
+
+    def _lost(self, error: Exception) -> LostWorkerError:
+        return LostWorkerError(f"a worker of {self.name} died ({type(error).__name__})")
+
+
+@dataclass(frozen=True)
+class Processes(Engine):
+    """Processes of this machine, by joblib's loky."""
+
+    def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
+        """Shards by joblib, which keeps a process for the next shard."""
+        # Said when a run ends early, of shards that the next run does.
+        warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed", UserWarning)
+        with joblib.parallel_config(backend="loky", n_jobs=self.workers, inner_max_num_threads=self.threads):
             # joblib's annotations know neither a number here nor that a generator comes back.
-            settings: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "3*n_jobs"}
+            settings: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1, "pre_dispatch": "all"}
             results: Any = joblib.Parallel(**settings)(joblib.delayed(work_shard)(order, shard) for shard in shards)
             try:
                 for done in results:
                     yield from done
-            except Exception as error:
-                if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
-                    raise LostWorkerError(f"a worker of {self.name} died ({type(error).__name__})") from error
-                raise
+            except (TerminatedWorkerError, BrokenProcessPool) as error:
+                raise self._lost(error) from error
+
+
+@dataclass(frozen=True)
+class Dask(Engine):
+    """Dask's workers, by its own client: joblib's backend works in this process where there is one worker.
+
+    Dask gives a lost worker's shard to another by itself, three times.
+    """
+
+    client: Any
+
+    def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
+        """Shards as tasks; workers that join later find some left."""
+        from distributed import KilledWorker, as_completed
+
+        tasks = self.client.map(partial(work_shard, order), shards, pure=False)
+        finished: Any = as_completed
+        try:
+            for task in finished(tasks):
+                yield from task.result()
+                task.release()
+        except KilledWorker as error:
+            raise self._lost(error) from error
+        finally:
+            self.client.cancel(tasks)
+
+
+@dataclass(frozen=True)
+class Ray(Engine):
+    """A Ray cluster by Ray's own tasks: under its joblib backend nothing comes back before everything is done.
+
+    Ray gives a lost worker's shard to another by itself, three times.
+    """
+
+    def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
+        """Shards as tasks of one core, and of one GPU where the driver's device is one."""
+        import ray
+
+        work = ray.remote(num_cpus=1, num_gpus=int(order.device == "cuda"))(work_shard)
+        sent = ray.put(order)
+        running = [work.remote(sent, shard) for shard in shards]
+        try:
+            while running:
+                (finished,), running = ray.wait(running)
+                yield from self._handed(finished)
+        finally:
+            for task in running:
+                ray.cancel(task, force=True)
+
+    def _handed(self, finished: Any) -> list[Done]:
+        import ray
+        from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+
+        try:
+            done: list[Done] = ray.get(finished)
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
+            raise self._lost(error) from error
+        except RayTaskError as error:
+            if isinstance(error.cause, RunStopped):
+                raise error.cause from None
+            raise
+        except RayError as error:
+            raise LostWorkerError(f"{self.name}: {' '.join(str(error).split())}") from error
+        return done
 
 
 @contextmanager
@@ -143,12 +149,13 @@ def opened(text: str, jobs: int) -> Iterator[Engine | None]:
     with ExitStack() as stack:
         if text == LOCAL:
             threads = max(1, cores // jobs)
-            backend = {"backend": "loky", "n_jobs": jobs, "inner_max_num_threads": threads}
-            yield Engine(f"{jobs} processes", jobs, threads, backend) if jobs > 1 else None
+            yield Processes(f"{jobs} processes", jobs, threads) if jobs > 1 else None
         elif text == DASK_LOCAL or text.startswith("dask://"):
             yield _dask(text, jobs, cores, stack)
+        elif text.startswith("ray://"):
+            yield _ray(text, stack)
         else:
-            raise EngineError(f"--engine {text}: expected {LOCAL}, {DASK_LOCAL} or dask://HOST:PORT")
+            raise EngineError(f"--engine {text}: expected {LOCAL}, {DASK_LOCAL}, dask://HOST:PORT or ray://HOST:PORT")
 
 
 def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
@@ -157,7 +164,9 @@ def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
     if text == DASK_LOCAL:
         threads = max(1, cores // jobs)
         # One thread each: a worker's models serve one shard at a time.
-        cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None)
+        cluster = distributed.LocalCluster(
+            n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        )
         client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
     else:
         address = f"tcp://{text.removeprefix('dask://')}"
@@ -167,10 +176,54 @@ def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
             raise EngineError(
                 f"--engine {text}: no scheduler answers at {address} ({error}); `dask scheduler` starts one"
             ) from error
-    workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    workers = client.run(_probe())
     if not workers:
         raise EngineError(f"--engine {text}: the scheduler has no workers; `dask worker ADDRESS --nthreads 1` adds one")
-    return Engine(text, workers, threads, {"backend": "dask", "n_jobs": -1})
+    _refuse_without_package(text, [address for address, there in workers.items() if not there])
+    return Dask(text, len(workers), threads, client)
+
+
+def _ray(text: str, stack: ExitStack) -> Engine:
+    ray = _package("ray", text, "ray")
+    host, _, port = text.removeprefix("ray://").rpartition(":")
+    try:
+        # Ray's own client tries for half a minute.
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"--engine {text}: no Ray cluster answers at {host}:{port} ({error}); `ray start --head` starts one, "
+            f"its clients' port is 10001"
+        ) from error
+    try:
+        stack.enter_context(ray.init(text, logging_level=logging.ERROR, log_to_driver=False))
+    except (ConnectionError, RuntimeError) as error:
+        raise EngineError(
+            f"--engine {text}: {' '.join(str(error).split())}; a cluster with token authentication wants "
+            f"RAY_AUTH_MODE=token and its token here (`ray get-auth-token`), and Ray and Python in its versions"
+        ) from error
+    resources = ray.cluster_resources()
+    workers = int(resources.get("CPU", 0))
+    if not workers:
+        raise EngineError(
+            f"--engine {text}: the cluster has no CPUs to give; `ray start --address HOST:PORT` adds some"
+        )
+    if not ray.get(ray.remote(_probe()).remote()):
+        _refuse_without_package(text, [f"{host}:{port}"])
+    return Ray(text, workers, 1)
+
+
+def _probe() -> Callable[[], bool]:
+    def there() -> bool:  # inside a function, so that it is sent as code: what it looks for may be missing
+        from importlib.util import find_spec
+
+        return find_spec("bench") is not None
+
+    return there
+
+
+def _refuse_without_package(text: str, places: Sequence[str]) -> None:
+    if places:
+        raise EngineError(f"--engine {text}: no package bench at {', '.join(places)}; install it for the workers too")
 
 
 def _package(name: str, text: str, extra: str) -> Any:
@@ -178,182 +231,3 @@ def _package(name: str, text: str, extra: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise EngineError(f"--engine {text} needs {name}: pip install '.[{extra}]'") from error
-
-
-def order(plan: Plan, config: Config, device: torch.device, engine: Engine) -> Order:
-    """What every shard of a run is sent with."""
-    metrics = tuple(measure.name for measure in plan.measures)
-    return Order(uuid4().hex, config, metrics, device.type, Path.cwd(), _code(), engine.threads)
-
-
-def shards(chunks: Sequence[Chunk], plan: Plan, workers: int) -> list[Shard]:
-    """Slices of each data set; where there are fewer chunks than workers to feed, each method goes alone."""
-    if len(chunks) < 2 * workers:
-        chunks = [replace(chunk, jobs=(job,)) for chunk in chunks for job in chunk.jobs]
-    exams = {(exam.material.name, exam.examination.name): exam for exam in plan.exams}
-    found = []
-    left = len(chunks)
-    for dataset in dict.fromkeys(chunk.material.name for chunk in chunks):
-        slices = [_slice(chunk, exams) for chunk in chunks if chunk.material.name == dataset]
-        start = 0
-        while start < len(slices):
-            size = min(CHUNKS_PER_SHARD, math.ceil(left / (workers * SHARE)))
-            found.append(Shard(dataset, tuple(slices[start : start + size])))
-            left -= len(found[-1].slices)
-            start += size
-    return found
-
-
-def _slice(chunk: Chunk, exams: Mapping[tuple[str, str], Exam]) -> Slice:
-    parts = [
-        Part(job.method.name, metrics, tasks, dict(job.task_keys), _identity(job, metrics, tasks, exams))
-        for job, metrics, tasks in chunk.jobs
-    ]
-    digests = tuple(chunk.material.digests[place] for place in chunk.places)
-    return Slice(chunk.places, digests, tuple(parts), chunk.undrawn)
-
-
-def _identity(
-    job: Job, metrics: frozenset[str], tasks: frozenset[str], exams: Mapping[tuple[str, str], Exam]
-) -> dict[str, str]:
-    """What has to be the same on a worker, by what a user would call it; the most telling first."""
-    name, dataset = job.method.name, job.material.name
-    same = {f"weights {file} of {name}": digest for file, digest in job.method.files.items()}
-    same |= {f"method {name}": job.method.digest, f"code of data set {dataset}": job.material.digest}
-    same |= {f"metric {metric}, its code or parameters": job.score_keys[metric] for metric in sorted(metrics)}
-    for task in sorted(tasks):
-        examination = exams[dataset, task].examination
-        same[f"task {task}"] = examination.digest
-        same[f"model of task {task}"] = examination.models[dataset, name]
-    return same
-
-
-_BUSY = threading.Lock()
-
-
-def work_shard(order: Order, shard: Shard) -> list[Done]:
-    """Do a shard in a worker's process, one at a time: the models and torch's seed are the process's."""
-    # Loaded models are no leak; loky would end the process for them.
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
-    with _BUSY:
-        try:
-            return _hand(order).work(shard)
-        except WorkerError as error:
-            raise WorkerError(f"worker {socket.gethostname()} (process {os.getpid()}): {error}") from None
-
-
-class _Hand:
-    """A worker's copy of the run: plug-ins built and models loaded once."""
-
-    def __init__(self, order: Order) -> None:
-        if order.code != _code():
-            raise WorkerError(f"has {_code()} of the package, the driver has {order.code}; install the same on both")
-        if order.folder.is_dir():
-            os.chdir(order.folder)
-        if order.threads is not None:
-            torch.set_num_threads(order.threads)
-        self.order = order
-        self.device = _device(order)
-        self._known: dict[tuple[str, int, int], str] = {}
-        config = order.config
-        try:
-            members = lineup(config, self._sha256, order.metrics, read=False)
-        except (LookupError, ValueError, OSError, ImportError) as error:
-            raise WorkerError(f"cannot build the run: {error}") from error
-        self.plan = plan(members, config.run.protocol, order.device, config.run.seed)
-        self.exams = {(exam.material.name, exam.examination.name): exam for exam in self.plan.exams}
-        self.jobs = {(job.method.name, job.material.name): job for job in self.plan.jobs}
-        self._workers: dict[tuple[str, frozenset[str]], Worker] = {}
-
-    def work(self, shard: Shard) -> list[Done]:
-        """Everything a shard asks for."""
-        chunks = [self._chunk(shard.dataset, one) for one in shard.slices]
-        needed = [lacking for chunk in chunks for lacking in chunk.jobs]
-        wanted = shard.dataset, frozenset(kind for lacking in needed for kind in (*lacking.metrics, *lacking.tasks))
-        if wanted not in self._workers:
-            self._workers[wanted] = Worker.build(
-                self.plan, self._every(shard.dataset, needed), self.order.config.run, self.device
-            )
-        return list(self._workers[wanted].run(chunks))
-
-    def _every(self, dataset: str, needed: Sequence[Lacking]) -> list[Lacking]:
-        """The same for every method: the next shard may bring another."""
-        metrics = frozenset().union(*(one.metrics for one in needed))
-        tasks = frozenset().union(*(one.tasks for one in needed))
-        return [
-            Lacking(job, metrics, frozenset(task for task in tasks if (dataset, job.method.name) in self._models(task)))
-            for (_, name), job in self.jobs.items()
-            if name == dataset
-        ]
-
-    def _models(self, task: str) -> Mapping[tuple[str, str], str]:
-        return next(exam.examination.models for (_, name), exam in self.exams.items() if name == task)
-
-    def _chunk(self, dataset: str, one: Slice) -> Chunk:
-        jobs = []
-        material = self._material(dataset, one)
-        for part in one.parts:
-            job = self.jobs[part.method, dataset]
-            for what, digest in _identity(job, part.metrics, part.tasks, self.exams).items():
-                if part.identity.get(what) != digest:
-                    raise WorkerError(f"{what} is not the driver's")
-            jobs.append(Lacking(replace(job, material=material, task_keys=part.task_keys), part.metrics, part.tasks))
-        return Chunk(material, one.places, tuple(jobs), one.undrawn)
-
-    def _material(self, dataset: str, one: Slice) -> Material:
-        """The data set with the digests of the slice's pictures, which are read for it."""
-        material = next(job.material for (_, name), job in self.jobs.items() if name == dataset)
-        digests = [""] * len(material.samples)
-        for place, expected in zip(one.places, one.digests, strict=True):
-            if place >= len(material.samples):
-                raise WorkerError(f"{dataset} has {len(material.samples)} pictures here, more on the driver")
-            sample = material.samples[place]
-            digests[place] = digest_of(*self._sha256(sample.files))
-            if digests[place] != expected:
-                raise WorkerError(f"picture {dataset}/{sample.id} is another file than the driver's")
-        return replace(material, digests=tuple(digests))
-
-    def _sha256(self, paths: Iterable[Path]) -> list[str]:
-        found = []
-        for path in paths:
-            stat = path.stat()
-            key = str(path), stat.st_size, stat.st_mtime_ns
-            if key not in self._known:
-                self._known[key] = sha256(path.read_bytes()).hexdigest()
-            found.append(self._known[key])
-        return found
-
-
-_HANDS: dict[str, _Hand] = {}
-
-
-def _hand(order: Order) -> _Hand:
-    """The process's copy of a run; another run's is dropped."""
-    if order.run not in _HANDS:
-        _HANDS.clear()
-        _HANDS[order.run] = _Hand(order)
-    return _HANDS[order.run]
-
-
-def _device(order: Order) -> torch.device:
-    """A GPU of its own where the machine has several, shared in turn where there are more workers than GPUs."""
-    if order.device != "cuda":
-        return torch.device(order.device)
-    if not torch.cuda.is_available():
-        raise WorkerError("has no CUDA device, and the driver's plan is for one")
-    folder = Path(tempfile.gettempdir()) / f"bench-{order.run}"
-    folder.mkdir(exist_ok=True)
-    place = 0
-    while True:
-        try:
-            (folder / str(place)).touch(exist_ok=False)
-        except FileExistsError:
-            place += 1
-        else:
-            return torch.device("cuda", place % torch.cuda.device_count())
-
-
-@lru_cache(maxsize=1)
-def _code() -> str:
-    """Version and digest of the core; plug-ins have digests of their own."""
-    return f"version {bench.__version__} ({core_digest()[:12]})"

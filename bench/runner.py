@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ import torch
 
 from bench import calibration, views
 from bench.config import RunSection
-from bench.engine import Engine, LostWorkerError, Order, shards
+from bench.engine import Engine, LostWorkerError
 from bench.plan import Job, Plan
+from bench.shards import Order, shards
 from bench.store import Picture, Store, explained
 from bench.work import Chunk, Clock, Done, Lacking, Span, Worker
 
@@ -68,7 +70,7 @@ def run(
     trace: Trace,
     engine: Engine | None = None,
     order: Order | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress]:
     """Compute and record whatever of the plan the store lacks; yields after every batch of every method.
 
     With an engine, its workers compute; this process alone records.
@@ -96,12 +98,13 @@ def run(
             if engine is None or order is None
             else _elsewhere(engine, order, chunks, plan, store, settings, batch)
         )
-        for done in made:
-            _record(store, done, trace)
-            readings += done.readings
-            trace.pictures += done.pictures
-            progress = Progress(progress.done + done.pictures, total, progress.failed + done.failed, done.dataset)
-            yield progress
+        with closing(made):
+            for done in made:
+                _record(store, done, trace)
+                readings += done.readings
+                trace.pictures += done.pictures
+                progress = Progress(progress.done + done.pictures, total, progress.failed + done.failed, done.dataset)
+                yield progress
     finally:
         trace.wall += time.perf_counter() - begun
         calibration.keep(store, readings, device)
@@ -115,7 +118,7 @@ def _elsewhere(
     store: Store,
     settings: RunSection,
     batch: int,
-) -> Iterator[Done]:
+) -> Generator[Done]:
     """Let workers do what the store lacks; what a lost one had not handed over is done again by the others."""
     lost = 0
     while chunks:

@@ -10,7 +10,7 @@ import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -286,7 +286,7 @@ class Worker:
             yardsticks=Yardsticks(device),
         )
 
-    def run(self, chunks: Sequence[Chunk]) -> Iterator[Done]:
+    def run(self, chunks: Sequence[Chunk]) -> Generator[Done]:
         """Enhance and score chunks, decoding ahead of the device in threads."""
         for method in {id(one.job.method): one.job.method for chunk in chunks for one in chunk.jobs}.values():
             method.adapter.to(self.device)

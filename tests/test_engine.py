@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,10 +22,10 @@ from typer.testing import CliRunner, Result
 
 from bench import config, engine, image
 from bench.cli import Exit, app
-from bench.engine import Engine, Order, Shard, WorkerError, work_shard
 from bench.lineup import lineup
 from bench.plan import Plan, plan
 from bench.provenance import sha256_of_files
+from bench.shards import Order, Shard, WorkerError, order, shards, work_shard
 from bench.work import Chunk, Lacking
 
 Bench = Callable[..., Result]
@@ -101,11 +104,12 @@ def test_two_processes_record_what_one_does_though_one_is_killed(bench: Bench, a
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A Dask cluster of two worker processes on this machine."""
+def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A Dask cluster of two worker processes on this machine, or as many as asked for."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install '.[dask]'")
+    count = getattr(request, "param", 2)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=False
+        n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=False
     ) as cluster:
         yield cluster
 
@@ -121,6 +125,66 @@ def test_a_dask_cluster_records_the_same_though_a_worker_is_killed(
     assert Path("killed").exists()
     assert {worker.pid for worker in cluster.workers.values()} != before
     assert records("dask") == alone
+
+
+@pytest.mark.parametrize("cluster", [1], indirect=True)
+def test_a_cluster_of_one_worker_leaves_the_driver_to_record(bench: Bench, cluster: Any) -> None:
+    done = run(bench, "one", "clahe", "--profile", "--engine", cluster.scheduler_address.replace("tcp://", "dask://"))
+    assert done.exit_code == Exit.OK, done.output
+    events = json.loads(Path("one/trace.json").read_text())["traceEvents"]
+    (worker,) = cluster.workers.values()
+    assert {event["pid"] for event in events if event["name"].startswith("enhance")} == {worker.pid}
+    assert {event["pid"] for event in events if event["name"] == "store"} == {os.getpid()}
+
+
+@pytest.fixture
+def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray cluster of two cores on this machine, under a path short enough for its sockets."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # with it one client in eight finds its server hanging
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        words = ["--head", "--block", "--num-cpus", "2", "--port", "0", "--ray-client-server-port", str(port)]
+        words += ["--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", folder]
+        log = Path(folder) / "said"
+        with log.open("w") as said:
+            head = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", *words], stdout=said, stderr=said
+            )
+        try:
+            deadline = time.monotonic() + 90
+            while not _answers(port):
+                assert head.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.3)
+            yield f"ray://127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(60)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of the killed worker
+def test_a_ray_cluster_records_the_same_though_a_worker_is_killed(
+    bench: Bench, alone: list[tuple[Any, ...]], ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(bench, "ray", "clahe,mortal.py", "--engine", ray_address)
+    assert done.exit_code == Exit.OK, done.output
+    assert Path("killed").exists()
+    assert records("ray") == alone
+
+    monkeypatch.setattr("bench.shards._code", lambda: "version 0.0.1 (abc)")
+    refused = run(bench, "ray-refused", "clahe", "--engine", ray_address)
+    assert refused.exit_code == Exit.STOPPED
+    assert "the driver has version 0.0.1 (abc)" in " ".join(refused.output.split())
 
 
 def test_ctrl_c_leaves_a_store_that_goes_on(bench: Bench, alone: list[tuple[Any, ...]]) -> None:
@@ -159,8 +223,10 @@ def _recorded(folder: str) -> int:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--engine", "spark://x"), "expected local, dask-local or dask://HOST:PORT"),
+        (("--engine", "spark://x"), "expected local, dask-local, dask://HOST:PORT or ray://HOST:PORT"),
         (("--engine", "dask://127.0.0.1:9"), "no scheduler answers at tcp://127.0.0.1:9"),
+        (("--engine", "ray://127.0.0.1:9"), "no Ray cluster answers at 127.0.0.1:9"),
+        (("--engine", "ray://cluster"), "no Ray cluster answers at"),
         (("--jobs", "0"), "jobs"),
     ],
 )
@@ -182,12 +248,12 @@ class Sent:
         self.plan: Plan = plan(lineup(self.config, sha256_of_files), self.config.run.protocol, "cpu", 0)
         job = self.plan.jobs[1]
         chunk = Chunk(job.material, range(2, 4), (Lacking(job, frozenset({"psnr"}), frozenset()),))
-        self.order: Order = engine.order(self.plan, self.config, torch.device("cpu"), Engine("test", 1, None, {}))
-        (self.shard,) = engine.shards([chunk], self.plan, 1)
+        self.order: Order = order(self.plan, self.config, torch.device("cpu"), None)
+        (self.shard,) = shards([chunk], self.plan, 1)
 
-    def refused(self, order: Order | None = None) -> str:
+    def refused(self, other: Order | None = None) -> str:
         with pytest.raises(WorkerError) as refusal:
-            work_shard(order or self.order, self.shard)
+            work_shard(other or self.order, self.shard)
         return str(refusal.value)
 
 
@@ -232,8 +298,8 @@ def test_few_pictures_are_shared_out_by_method(bench: Bench) -> None:
     one = [Chunk(material, range(place, place + 1), jobs) for place in range(PICTURES)]
 
     def told(chunks: list[Chunk], workers: int) -> list[tuple[int, list[str]]]:
-        shards: list[Shard] = engine.shards(chunks, sent.plan, workers)
-        return [(each.places.start, [part.method for part in each.parts]) for one in shards for each in one.slices]
+        cut: list[Shard] = shards(chunks, sent.plan, workers)
+        return [(each.places.start, [part.method for part in each.parts]) for one in cut for each in one.slices]
 
     every = [job.method.name for job in sent.plan.jobs]
     assert told(one, 2) == [(place, every) for place in range(PICTURES)]

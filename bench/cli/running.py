@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,7 +68,7 @@ def run(
     jobs: Annotated[int | None, typer.Option(help="Processes that work side by side on this machine.")] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="local, dask-local, or a cluster: dask://HOST:PORT.", metavar="NAME"),
+        typer.Option(help="local, dask-local, or a cluster: dask://HOST:PORT, ray://HOST:PORT.", metavar="NAME"),
     ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print where the time went; write OUT/trace.json for a trace viewer.")
@@ -143,7 +143,7 @@ def execute(
 
     `build` takes the place of `lineup.lineup`; `facts` stand in the manifest besides its own.
     """
-    from bench import engine, leakage, lineup, profiling, provenance, result, runner, selfcheck
+    from bench import engine, leakage, lineup, profiling, provenance, result, runner, selfcheck, shards
     from bench.plan import plan
     from bench.store import Store
 
@@ -179,10 +179,12 @@ def execute(
         with ExitStack() as stack:
             with asked():
                 hands = stack.enter_context(engine.opened(config.run.engine, config.run.jobs))
-            order = None if hands is None else engine.order(planned, config, chosen_device, hands)
+            order = None if hands is None else shards.order(planned, config, chosen_device, hands.threads)
             bar = stack.enter_context(progress_bar("pictures/s"))
             task = bar.add_task("planning", total=None)
-            for step in runner.run(planned, store, config.run, chosen_device, trace, hands, order):
+            # Closed before the engine is: a run that ends early takes back what it has handed out.
+            steps = runner.run(planned, store, config.run, chosen_device, trace, hands, order)
+            for step in stack.enter_context(closing(steps)):
                 failed = f" [red]{step.failed} failed[/red]" if step.failed else ""
                 bar.update(
                     task, total=step.total, completed=step.done, description=(step.dataset or "up to date") + failed

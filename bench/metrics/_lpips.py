@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor
 
 from bench.planes import Planes
-
 
 KEPT_BELOW = 32 * 2**20
 """Bytes of a batch of references whose features are kept for the next method; VGG's take forty times as many."""
@@ -53,14 +53,14 @@ def spatial_distance(module: torch.nn.Module, enhanced: Planes, reference: Plane
     from lpips.lpips import upsample
 
     size = enhanced.rgb.shape[2:]
-    layers = [upsample(layer, out_HW=size) for layer in _compared(module, enhanced, reference, smallest)]
-    return sum(layers[1:], layers[0])[:, 0].to(torch.float64)
+    layers: list[Tensor] = [upsample(layer, out_HW=size) for layer in _compared(module, enhanced, reference, smallest)]
+    return reduce(torch.add, layers)[:, 0].to(torch.float64)
 
 
 def distance(module: torch.nn.Module, enhanced: Planes, reference: Planes | None, smallest: int) -> Tensor:
     """LPIPS per picture, float64 (N,); pictures below `smallest` pixels leave the deepest layer empty."""
     layers = [layer.mean((2, 3)) for layer in _compared(module, enhanced, reference, smallest)]
-    return sum(layers[1:], layers[0]).flatten().to(torch.float64)
+    return reduce(torch.add, layers).flatten().to(torch.float64)
 
 
 def _compared(module: Any, enhanced: Planes, reference: Planes | None, smallest: int) -> list[Tensor]:
