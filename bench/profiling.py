@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from bench.runner import RECORDING, Trace
+from bench.work import DECODING
 
 FILENAME = "trace.json"
 
@@ -16,7 +17,7 @@ def table(trace: Trace) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     # Workers' times add up to more than passed on the clock; one that only records is none of them.
     processes = len({span.process for span in trace.spans if span.stage != RECORDING}) or 1
     rows = sorted(trace.seconds.items(), key=lambda item: -item[1])
-    rest = whole * processes - sum(trace.seconds.values())
+    rest = whole * processes - sum(seconds for stage, seconds in rows if stage != DECODING)
     lines = [*rows, ("idle and everything else", max(rest, 0.0)), ("whole", whole * processes)]
     header = ("stage", "seconds", "share", "pictures/s")
     return header, [
@@ -40,7 +41,7 @@ def write(trace: Trace, folder: Path) -> Path:
             "ts": round((span.begun - begun) * 1e6),
             "dur": round(span.seconds * 1e6),
             "pid": span.process,
-            "tid": 0,
+            "tid": span.thread,
         }
         for span in trace.spans
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 import warnings
 from collections import deque
@@ -53,6 +54,12 @@ class Span(NamedTuple):
     """Seconds since the epoch."""
     seconds: float
     process: int
+    thread: int = 0
+    """0: the thread that computes."""
+
+
+DECODING = "decode, beside the rest"
+"""The stage of the threads that read ahead; the thread that computes goes on meanwhile."""
 
 
 @dataclass
@@ -92,6 +99,8 @@ class Decoded:
     truth: Truth | None = None
     truth_error: str | None = None
     """Why there is no truth, on a data set whose pictures have one."""
+    span: Span | None = None
+    """When a thread read it ahead."""
 
 
 class Lacking(NamedTuple):
@@ -304,7 +313,8 @@ class Worker:
         try:
             for chunk in chunks:
                 submitted = [
-                    pool.submit(decode, chunk.material, place, self.protocol, chunk.truths) for place in chunk.places
+                    pool.submit(_timed_decode, chunk.material, place, self.protocol, chunk.truths)
+                    for place in chunk.places
                 ]
                 pending.append((chunk, submitted))
                 if len(pending) > self.settings.workers + 1:
@@ -318,7 +328,9 @@ class Worker:
 
     def _collect(self, chunk: Chunk, futures: Sequence[Future[Decoded]]) -> tuple[Chunk, list[Decoded]]:
         with self.clock.stage("wait for decoding"):
-            return chunk, [future.result() for future in futures]
+            decoded = [future.result() for future in futures]
+        self.clock.spans += [one.span for one in decoded if one.span]
+        return chunk, decoded
 
     def _work(self, chunk: Chunk, decoded: Sequence[Decoded]) -> Iterator[Done]:
         """Enhance and score a chunk with each of its jobs."""
@@ -532,6 +544,13 @@ def _refuse_too_large(adapter: Adapter, low: Tensor) -> None:
             f"{free / 2**30:.1f} GiB are free; pictures up to {fits:.1f} megapixels fit "
             f"(--tile SIDE, or --size WIDTHxHEIGHT)"
         )
+
+
+def _timed_decode(material: Material, index: int, protocol: Protocol, with_truth: bool) -> Decoded:
+    begun, start = time.time(), time.perf_counter()
+    decoded = decode(material, index, protocol, with_truth)
+    span = Span(DECODING, begun, time.perf_counter() - start, os.getpid(), threading.get_native_id())
+    return replace(decoded, span=span)
 
 
 def decode(material: Material, index: int, protocol: Protocol, with_truth: bool = False) -> Decoded:

@@ -309,8 +309,18 @@ def test_few_pictures_are_shared_out_by_method(bench: Bench) -> None:
 def test_a_profile_adds_up_and_writes_a_trace(bench: Bench) -> None:
     done = run(bench, "profiled", "clahe", "--profile")
     assert done.exit_code == Exit.OK, done.output
-    for stage in ("enhance: clahe", "score: psnr", "wait for decoding", "store", "idle and everything else", "whole"):
+    for stage in (
+        "decode",
+        "enhance: clahe",
+        "score: psnr",
+        "wait for decoding",
+        "store",
+        "idle and everything else",
+        "whole",
+    ):
         assert stage in done.output
     events = json.loads(Path("profiled/trace.json").read_text())["traceEvents"]
     assert sum(event["name"] == "enhance: clahe" for event in events) == PICTURES
     assert min(event["ts"] for event in events) == 0
+    lanes = {event["name"]: event["tid"] for event in events}
+    assert lanes["decode, beside the rest"] != lanes["score: psnr"] == 0

@@ -130,6 +130,8 @@ def opposing(name: str, device: torch.device) -> Scorer:
             from bench.metrics.niqe import PRISTINE
 
             options["pretrained_model_path"] = str(parameters.find(PRISTINE, {}))
+        if name == "lpips":
+            options["pretrained"] = False  # the linear layers, which are as fast at random
         if name == "brisque":
             from bench.metrics._support_vectors import read_regression
             from bench.metrics.brisque import MODEL

@@ -7,7 +7,6 @@ Absolute times are this machine's; ratios are what to look at.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -15,23 +14,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 from metrics import opposing
 from PIL import Image
+from torchvision.models import alexnet
 
 from bench import config, provenance, result
 from bench.image import read_rgb
 from bench.lineup import lineup
+from bench.metrics.lpips import BACKBONE
 from bench.plan import plan
 from bench.runner import Trace, run
 from bench.store import Store
 
 CPU = torch.device("cpu")
-PASS = 24
+PASS = 100
 OVERHEAD = 200
+JOBS = 1200
 COUNTS = (10, 100, 1000, 10_000)
 SMALL = (192, 192)
 """Width and height of the pictures of the parts that need thousands of them."""
@@ -75,12 +78,42 @@ def passed(folder: Path, out: Path, **keys: object) -> tuple[float, Trace, Path]
     return trace.wall, trace, out
 
 
+UNTRAINED = """
+from bench.contracts import ParameterFile
+from bench.metrics.lpips import LPIPS
+
+class Untrained(LPIPS):
+    label = "LPIPS (untrained)"
+    files = (ParameterFile("{name}", "{digest}", "", ""),)
+
+    def __init__(self, option, files, device):
+        super().__init__(option, {{"{backbone}": files["{name}"]}}, device)
+"""
+
+
+def untrained_lpips(work: Path) -> Path:
+    """LPIPS but for AlexNet's weights, which are random for us and for pyiqa: as fast as trained ones."""
+    checkpoints = work / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    torch.save(alexnet(weights=None).state_dict(), checkpoints / BACKBONE.name)
+    torch.hub.set_dir(work / "hub")
+    own = work / "alexnet-untrained.pth"
+    own.write_bytes((checkpoints / BACKBONE.name).read_bytes())
+    digest = sha256(own.read_bytes()).hexdigest()
+    (work / "untrained.py").write_text(UNTRAINED.format(name=own.name, digest=digest, backbone=BACKBONE.name))
+    os.environ["BENCH_PARAMETERS"] = os.pathsep.join((os.environ.get("BENCH_PARAMETERS", ""), str(work)))
+    return work / "untrained.py"
+
+
 def part_pass(work: Path) -> None:
     """The whole pass against what people write: save a PNG, read it, ask pyiqa (BENCH_PARAMETERS has its files)."""
     folder = pairs(work / "pass", PASS)
-    models = {name: opposing(name, CPU) for name in ("psnr", "ssimc", "fsim", "niqe", "brisque")}
-    passed(folder, work / "warm", limit=1)
-    ours, _, _ = passed(folder, work / "ours")
+    metrics = f"{METRICS},{untrained_lpips(work)}"
+    models = {name: opposing(name, CPU) for name in ("psnr", "ssimc", "fsim", "niqe", "brisque", "lpips")}
+    ours = {}
+    for name, words in {"without": METRICS, "with": metrics}.items():
+        passed(folder, work / f"warm-{name}", limit=1, metrics=words)
+        ours[name], _, _ = passed(folder, work / name, metrics=words)
     loop = dict.fromkeys(models, 0.0)
     begun = time.perf_counter()
     for low in sorted((folder / "low").iterdir()):
@@ -95,8 +128,9 @@ def part_pass(work: Path) -> None:
     plain = time.perf_counter() - begun
     told = ", ".join(f"{name} {seconds / PASS * 1000:.0f} ms" for name, seconds in loop.items())
     print(f"plain loop    {plain / PASS * 1000:8.1f} ms a picture ({told})")
-    print(f"whole pass    {ours / PASS * 1000:8.1f} ms a picture ({METRICS})")
-    print(f"ratio         {plain / ours:8.1f}x")
+    for name, theirs in {"with": plain, "without": plain - loop["lpips"]}.items():
+        spent = ours[name] / PASS * 1000
+        print(f"whole pass    {spent:8.1f} ms a picture {name} LPIPS: {theirs / ours[name]:.1f}x")
 
 
 def part_overhead(work: Path) -> None:
@@ -111,23 +145,15 @@ def part_overhead(work: Path) -> None:
 
 
 def part_jobs(work: Path) -> None:
-    """Two workers against one that is pinned to one thread; starting the workers counts as well."""
-    folder = pairs(work / "jobs", 400)
-    seconds = {}
-    for jobs in (1, 2):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        words = [*COMMAND, f"folder:{folder}", "--out", str(work / f"jobs-{jobs}"), "--jobs", str(jobs)]
-        begun = time.perf_counter()
-        subprocess.run(
-            [*words, *(("--workers", "1") if jobs == 2 else ())], env=environment, check=True, capture_output=True
-        )
-        seconds[jobs] = time.perf_counter() - begun
-    idle = _timed([*COMMAND, f"folder:{folder}", "--out", str(work / "jobs-1"), "--jobs", "1"])
-    print(f"one process   {seconds[1]:8.1f} s for 400 pictures, of which {idle:.1f} s are start, planning and tables")
-    print(f"two           {seconds[2]:8.1f} s")
-    print(
-        f"ratio         {seconds[1] / seconds[2]:8.2f}x, without those {(seconds[1] - idle) / (seconds[2] - idle):.2f}x"
-    )
+    """Two workers against one process that is held to one core, as each of the two has; the start counts as well."""
+    folder = pairs(work / "jobs", JOBS)
+    command = [*COMMAND, f"folder:{folder}", "--workers", "1", "--out"]
+    one = _timed([*command, str(work / "one")], cores={0})
+    two = _timed([*command, str(work / "two"), "--jobs", "2"])
+    idle = _timed([*command, str(work / "one")], cores={0})
+    print(f"one process   {one:8.1f} s for {JOBS} pictures, of which {idle:.1f} s are start, planning and tables")
+    print(f"two           {two:8.1f} s")
+    print(f"ratio         {one / two:8.2f}x, without those {(one - idle) / (two - idle):.2f}x")
 
 
 COMMAND = [
@@ -136,9 +162,14 @@ COMMAND = [
 ]
 
 
-def _timed(command: list[str]) -> float:
+def _timed(command: list[str], cores: set[int] | None = None) -> float:
+    def hold() -> None:
+        if cores is not None:
+            os.sched_setaffinity(0, cores)
+
     begun = time.perf_counter()
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, capture_output=True, preexec_fn=hold)
     return time.perf_counter() - begun
 
 
@@ -190,16 +221,38 @@ def part_memory(work: Path) -> None:
 
 
 def part_curve(work: Path) -> None:
-    """Seconds against pictures and workers, as JSON for `tests/performance/curve.py`."""
-    points = []
-    for count in COUNTS:
-        folder = pairs(work / f"curve-{count}", count, SMALL)
-        for jobs in (1, 2):
+    """Seconds of a whole command against pictures and workers, drawn into docs/scale.svg."""
+    seconds: dict[int, list[float]] = {}
+    for jobs in (1, 2, 4):
+        seconds[jobs] = []
+        for count in COUNTS:
+            folder = work / f"curve-{count}"
+            if not folder.exists():
+                pairs(folder, count, SMALL)
             out = work / f"curve-run-{count}-{jobs}"
-            command = [*COMMAND, f"folder:{folder}", "--out", str(out), "--jobs", str(jobs)]
-            seconds = _timed(command)
-            points.append({"pictures": count, "jobs": jobs, "seconds": round(seconds, 2)})
-            print(json.dumps(points[-1]), flush=True)
+            words = [*COMMAND, f"folder:{folder}", "--workers", "1", "--out", str(out), "--jobs", str(jobs)]
+            seconds[jobs].append(_timed(words))
+            print(f"{count:>8} pictures, {jobs} worker(s): {seconds[jobs][-1]:8.1f} s", flush=True)
+    draw(seconds, Path(__file__).parents[2] / "docs" / "scale.svg")
+
+
+def draw(seconds: Mapping[int, list[float]], path: Path) -> None:
+    """Time against pictures, one line for each number of workers, beside a line of proportion."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "scale"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
+    for jobs, taken in seconds.items():
+        axes.loglog(COUNTS, taken, marker="o", label=f"{jobs} worker" + "s" * (jobs > 1))
+    proportion = [seconds[1][-1] * count / COUNTS[-1] for count in COUNTS]
+    axes.loglog(COUNTS, proportion, color="grey", linestyle=":", label="in proportion to 10,000 on one")
+    axes.set_xlabel(f"pictures of {SMALL[0]}x{SMALL[1]}, six metrics")
+    axes.set_ylabel("seconds, start and tables included")
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
 PARTS: Mapping[str, Callable[[Path], None]] = {
