@@ -35,6 +35,10 @@ class LostWorkerError(RunStopped):
     """A worker died; what it had not handed over is to be done again."""
 
 
+class LostClusterError(RunStopped):
+    """The cluster is gone."""
+
+
 @dataclass(frozen=True)
 class Engine(ABC):
     """Where shards go."""
@@ -49,8 +53,13 @@ class Engine(ABC):
     def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
         """What the workers made, in the order they finish.
 
-        Raises WorkerError where one is not like the driver, LostWorkerError where one died.
+        Raises WorkerError where one is not like the driver, LostWorkerError where one died, LostClusterError where no
+        other is left to take its place.
         """
+
+    def _gone(self, error: BaseException) -> LostClusterError:
+        what = " ".join(str(error).split())
+        return LostClusterError(f"{self.name} is gone ({what}); what was recorded is kept, the same command goes on")
 
     def _lost(self, error: Exception) -> LostWorkerError:
         return LostWorkerError(f"a worker of {self.name} died ({type(error).__name__})")
@@ -87,6 +96,7 @@ class Dask(Engine):
     def run(self, order: Order, shards: Sequence[Shard]) -> Iterator[Done]:
         """Shards as tasks; workers that join later find some left."""
         from distributed import KilledWorker, as_completed
+        from distributed.client import FutureCancelledError
 
         tasks = self.client.map(partial(work_shard, order), shards, pure=False)
         finished: Any = as_completed
@@ -96,6 +106,8 @@ class Dask(Engine):
                 task.release()
         except KilledWorker as error:
             raise self._lost(error) from error
+        except FutureCancelledError as error:
+            raise self._gone(error) from error
         finally:
             self.client.cancel(tasks)
 
@@ -118,6 +130,9 @@ class Ray(Engine):
             while running:
                 (finished,), running = ray.wait(running)
                 yield from self._handed(finished)
+        except ConnectionError as error:
+            running = []  # to take them back, Ray would start a cluster of its own
+            raise self._gone(error) from error
         finally:
             for task in running:
                 ray.cancel(task, force=True)
@@ -165,7 +180,7 @@ def _dask(text: str, jobs: int, cores: int, stack: ExitStack) -> Engine:
         threads = max(1, cores // jobs)
         # One thread each: a worker's models serve one shard at a time.
         cluster = distributed.LocalCluster(
-            n_workers=jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=jobs, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         )
         client = stack.enter_context(distributed.Client(stack.enter_context(cluster)))
     else:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,31 +138,58 @@ def test_a_cluster_of_one_worker_leaves_the_driver_to_record(bench: Bench, clust
     assert {event["pid"] for event in events if event["name"] == "store"} == {os.getpid()}
 
 
+@pytest.mark.filterwarnings("ignore")  # Dask's own, of the connections that broke
+def test_a_cluster_that_is_gone_leaves_a_store_that_goes_on(bench: Bench) -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install '.[dask]'")
+    address = f"127.0.0.1:{_free_port()}"
+    words = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    joining = ["-m", "distributed.cli.dask_worker", f"tcp://{address}", "--nthreads", "1", "--no-nanny"]
+    with _started([*words, "--no-dashboard"]) as scheduler, _started(joining):
+        with distributed.Client(f"tcp://{address}", timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
+        code = MORTAL.replace("Mortal", "Traitor").replace("os.getpid()", str(scheduler.pid))
+        Path("traitor.py").write_text(code.replace('"killed"', '"gone"'))
+        done = run(bench, "gone-run", "traitor.py", "--engine", f"dask://{address}")
+    assert done.exit_code == Exit.STOPPED, done.output
+    said = " ".join(done.output.split())
+    assert f"dask://{address} is gone" in said
+    assert "the same command goes on" in said
+    assert run(bench, "gone-run", "traitor.py").exit_code == Exit.OK
+    assert _recorded("gone-run") == 4 * PICTURES
+
+
 @pytest.fixture
 def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray cluster of two cores on this machine, under a path short enough for its sockets."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # with it one client in eight finds its server hanging
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         words = ["--head", "--block", "--num-cpus", "2", "--port", "0", "--ray-client-server-port", str(port)]
         words += ["--include-dashboard", "false", "--disable-usage-stats", "--temp-dir", folder]
-        log = Path(folder) / "said"
-        with log.open("w") as said:
-            head = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", *words], stdout=said, stderr=said
-            )
-        try:
+        with _started(["-m", "ray.scripts.scripts", "start", *words]) as head:
             deadline = time.monotonic() + 90
             while not _answers(port):
-                assert head.poll() is None and time.monotonic() < deadline, log.read_text()
+                assert head.poll() is None and time.monotonic() < deadline
                 time.sleep(0.3)
             yield f"ray://127.0.0.1:{port}"
-        finally:
-            head.terminate()
-            head.wait(60)
+
+
+@contextmanager
+def _started(words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this Python, ended with the block."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _answers(port: int) -> bool:
