@@ -842,3 +842,7 @@ class Report(ABC):
     @abstractmethod
     def render(self, result: Result) -> str:
         """The whole file as text; the same Result always gives the same text."""
+
+    def pieces(self, result: Result) -> Iterator[str]:
+        """The same text piece by piece; for a file that grows with the pictures."""
+        yield self.render(result)

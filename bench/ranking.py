@@ -7,8 +7,9 @@ pictures or data sets as blocks. Infinite values (PSNR of identical pictures) co
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
@@ -41,10 +42,8 @@ def ranked(table: Table, records: Sequence[Record]) -> Table:
     """
     methods = tuple(row.method for row in table.rows)
     columns = [column for column in table.columns if not column.group]
-    scores = _by_column(columns, records)
     rankings, pairwise = [], []
-    for column in columns:
-        values = scores[column]
+    for column, values in _by_column(columns, records):
         rankings.append(rank((column,), "pictures", methods, values))
         pairwise += compare(column, methods, values)
     for of_metric in _over_datasets(columns):
@@ -182,15 +181,22 @@ def _pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(size)
 
 
-def _by_column(columns: Sequence[Column], records: Sequence[Record]) -> dict[Column, dict[str, dict[str, float]]]:
-    """Values by column, method and picture; pictures without value are absent."""
-    wanted = {(column.dataset, column.protocol, column.metric): column for column in columns}
-    found: dict[Column, dict[str, dict[str, float]]] = {column: defaultdict(dict) for column in columns}
+def _by_column(columns: Sequence[Column], records: Sequence[Record]) -> Iterator[tuple[Column, _Values]]:
+    """Each column with its values by method and picture; pictures without value are absent."""
+    found: dict[tuple[str, str, str], defaultdict[str, tuple[list[str], array[float]]]] = {
+        (of.dataset, of.protocol, of.metric): defaultdict(lambda: ([], array("d"))) for of in columns
+    }
     for record in records:
-        column = wanted.get((record.dataset, record.protocol, record.metric))
-        if column is not None and record.error is None and record.value is not None and not math.isnan(record.value):
-            found[column][record.method][record.image] = record.value
-    return found
+        by_method = found.get((record.dataset, record.protocol, record.metric))
+        if by_method is None or record.error is not None or record.value is None or math.isnan(record.value):
+            continue
+        images, values = by_method[record.method]
+        images.append(record.image)
+        values.append(record.value)
+    for column in columns:
+        by_method = found[column.dataset, column.protocol, column.metric]
+        named = {method: dict(zip(*each, strict=True)) for method, each in by_method.items()}
+        yield column, defaultdict(dict, named)
 
 
 def _over_datasets(columns: Sequence[Column]) -> list[tuple[Column, ...]]:

@@ -14,6 +14,7 @@ from bench import examining, leakage, plugins, ranking, summary
 from bench.contracts import Arrays, Column, Leak, MethodRow, Record, Report, Result, View
 from bench.plan import Plan
 from bench.plugins import Spec
+from bench.records import Cell, Records
 from bench.store import Store, StoreError, explained
 from bench.views import map_file, view_files, view_paths
 
@@ -77,7 +78,7 @@ class Gathered:
     manifest: Mapping[str, Any]
     rows: list[MethodRow]
     columns: list[Column]
-    records: list[Record]
+    records: Sequence[Record]
     missing: Mapping[tuple[str, Column], str]
     """Why a cell is empty, by (method, column)."""
     pools: Mapping[tuple[str, Column], summary.Pool]
@@ -90,27 +91,15 @@ def gather(store: Store, confidence: float | None = None) -> Gathered:
         raise StoreError(f"{store.folder} holds no finished plan; give the `bench run` command again")
     rows = [MethodRow(**row) for row in plan["rows"]]
     columns = [Column(**column) for column in plan["columns"]]
-    records: list[Record] = []
+    names = {dataset: [(image, digest) for image, digest in images] for dataset, images in plan["images"].items()}
+    ids = {dataset: tuple(image for image, _ in images) for dataset, images in names.items()}
+    cells = []
     for job in plan["jobs"]:
-        images = [(image, digest) for image, digest in plan["images"][job["dataset"]]]
-        stored = {metric: store.scores(key) for metric, key in job["score_keys"].items()}
-        for name in images:
-            for metric, scores in stored.items():
-                if name in scores:
-                    score = scores[name]
-                    records.append(
-                        Record(
-                            method=job["method"],
-                            dataset=job["dataset"],
-                            protocol=plan["protocol"],
-                            image=score.image,
-                            metric=metric,
-                            value=score.value,
-                            error=score.error,
-                            seconds=score.seconds,
-                            caveat=score.caveat,
-                        )
-                    )
+        dataset = job["dataset"]
+        for metric, key in job["score_keys"].items():
+            stored = store.scores(key)
+            found = {place: stored[name] for place, name in enumerate(names[dataset]) if name in stored}
+            cells.append(Cell.of(job["method"], dataset, plan["protocol"], metric, ids[dataset], found))
     reasons = {(dataset, metric): reason for dataset, metric, reason in plan["missing"]}
     missing = {
         (row.method, column): reasons[column.dataset, column.metric]
@@ -119,18 +108,18 @@ def gather(store: Store, confidence: float | None = None) -> Gathered:
         if (column.dataset, column.metric) in reasons
     }
     pools: dict[tuple[str, Column], summary.Pool] = {}
+    examined: list[Record] = []
     for exam in plan["exams"]:
         jobs = {job["method"]: job for job in plan["jobs"] if job["dataset"] == exam["dataset"]}
         keys = {method: job["task_keys"].get(exam["task"]) for method, job in jobs.items()}
-        images = [(image, digest) for image, digest in plan["images"][exam["dataset"]]]
-        marked = examining.examine(store, exam, keys, images, confidence)
+        marked = examining.examine(store, exam, keys, names[exam["dataset"]], confidence)
         columns += marked.columns
-        records += marked.records
+        examined += marked.records
         missing |= marked.missing
         pools |= marked.pools
     order = list(dict.fromkeys(column.dataset for column in columns))
     columns.sort(key=lambda column: order.index(column.dataset))
-    return Gathered(plan, manifest, rows, columns, records, missing, pools)
+    return Gathered(plan, manifest, rows, columns, Records(cells, examined), missing, pools)
 
 
 def load(store: Store, confidence: float | None = None) -> Result:
@@ -211,18 +200,14 @@ def _truths(store: Store, plan: Mapping[str, Any], shown: Shown) -> dict[tuple[s
 
 
 def write(result: Result, reports: Mapping[str, Report]) -> list[Path]:
-    """Render every report and the manifest into the run's folder; each file is replaced as a whole."""
-    contents = {report.filename: report.render(result) for report in reports.values()}
-    contents["manifest.json"] = json.dumps(result.manifest, indent=2, ensure_ascii=False) + "\n"
-    written: list[Path] = []
+    """Render every report and the manifest into the run's folder; each file is replaced as a whole, and all or none."""
+    pieces = {report.filename: report.pieces(result) for report in reports.values()}
+    pieces["manifest.json"] = iter([json.dumps(result.manifest, indent=2, ensure_ascii=False) + "\n"])
     with explained(result.folder):
-        for name, text in contents.items():
-            path = result.folder / name
-            part = path.with_name(f"{name}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-            written.append(path)
-    return written
+        for name, text in pieces.items():
+            with (result.folder / f"{name}.part").open("w", encoding="utf-8") as part:
+                part.writelines(text)
+        return [(result.folder / f"{name}.part").replace(result.folder / name) for name in pieces]
 
 
 def build_reports(names: tuple[str, ...]) -> dict[str, Report]:

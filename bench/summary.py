@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from bench.contracts import REFIT, Agreement, Cell, Column, Measured, MethodRow, Record, Table
 
@@ -310,39 +312,61 @@ def _collect(
     rows: Sequence[MethodRow], columns: Sequence[Column], records: Sequence[Record]
 ) -> tuple[dict[tuple[str, Column], _Scores], dict[tuple[str, str], int]]:
     """Scores of every cell, and how many pictures each data set has under each protocol."""
-    wanted = {(column.dataset, column.protocol, column.metric): column for column in columns}
-    found: dict[tuple[str, Column], dict[str, Record]] = {(row.method, col): {} for row in rows for col in columns}
+    found = {(row.method, of.dataset, of.protocol, of.metric): _Gathered() for row in rows for of in columns}
     pictures: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in records:
-        column = wanted.get((record.dataset, record.protocol, record.metric))
-        if column is None or (record.method, column) not in found:
-            continue
-        by_image = found[record.method, column]
-        if record.image in by_image:
-            raise ValueError(
-                f"picture {record.dataset}/{record.image} has two values of {record.metric!r} by {record.method!r} "
-                f"under {record.protocol!r}; a summary needs one record of each"
-            )
-        by_image[record.image] = record
-        pictures[record.dataset, record.protocol].add(record.image)
+        gathered = found.get((record.method, record.dataset, record.protocol, record.metric))
+        if gathered is not None:
+            gathered.add(record)
+            pictures[record.dataset, record.protocol].add(record.image)
     place = {image: index for index, image in enumerate(sorted(set().union(*pictures.values()), key=_natural))}
-    scores = {key: _scores(sorted(each.values(), key=lambda one: place[one.image])) for key, each in found.items()}
+    scores = {
+        (row.method, of): found[row.method, of.dataset, of.protocol, of.metric].scores(row.method, of, place)
+        for row in rows
+        for of in columns
+    }
     totals = {(col.dataset, col.protocol): len(pictures[col.dataset, col.protocol]) for col in columns}
     return scores, totals
 
 
-def _scores(records: Iterable[Record]) -> _Scores:
-    images, values, errors, caveats = [], [], [], 0
-    for record in records:
+class _Gathered:
+    """One method's records in one column, in columns themselves: there may be millions of them."""
+
+    def __init__(self) -> None:
+        self._images: list[str] = []
+        self._values = array("d")
+        self._errors: dict[str, str] = {}
+        self._caveats = 0
+
+    def add(self, record: Record) -> None:
+        self._images.append(record.image)
         if record.error is not None or record.value is None:
-            errors.append(record.error or "neither a value nor an error was stored")
-        elif np.isnan(record.value):
-            errors.append("the value is not a number")
+            self._errors[record.image] = record.error or "neither a value nor an error was stored"
+        elif math.isnan(record.value):
+            self._errors[record.image] = "the value is not a number"
         else:
-            images.append(record.image)
-            values.append(record.value)
-            caveats += bool(record.caveat)
-    return _Scores(tuple(images), np.array(values, dtype=np.float64), tuple(errors), caveats)
+            self._values.append(record.value)
+            self._caveats += bool(record.caveat)
+            return
+        self._values.append(math.nan)
+
+    def scores(self, method: str, column: Column, place: Mapping[str, int]) -> _Scores:
+        if len(set(self._images)) < len(self._images):
+            twice = Counter(self._images).most_common(1)[0][0]
+            raise ValueError(
+                f"picture {column.dataset}/{twice} has two values of {column.metric!r} by {method!r} "
+                f"under {column.protocol!r}; a summary needs one record of each"
+            )
+        values = np.array(self._values, dtype=np.float64)
+        order = np.argsort([place[image] for image in self._images]) if self._images else np.arange(0)
+        named = [self._images[at] for at in order]
+        known = ~np.isnan(values[order])
+        return _Scores(
+            images=tuple(image for image, there in zip(named, known, strict=True) if there),
+            values=values[order][known],
+            errors=tuple(self._errors[image] for image, there in zip(named, known, strict=True) if not there),
+            caveats=self._caveats,
+        )
 
 
 def _intervals(samples: Sequence[Floats], seed: int) -> list[tuple[float | None, float | None]]:
@@ -357,38 +381,39 @@ def _intervals(samples: Sequence[Floats], seed: int) -> list[tuple[float | None,
         else:
             by_size[sample.size].append(index)
     for size, indices in by_size.items():
-        cells = max(1, _MOST_VALUES // (RESAMPLES * size))
-        for start in range(0, len(indices), cells):
-            chunk = indices[start : start + cells]
-            low, high = _bca(np.stack([samples[index] for index in chunk]), np.random.default_rng([seed, size]))
-            for index, one_low, one_high in zip(chunk, low, high, strict=True):
-                intervals[index] = (float(one_low), float(one_high))
+        ends = _bca([samples[index] for index in indices], np.random.default_rng([seed, size]))
+        for index, (low, high) in zip(indices, ends, strict=True):
+            intervals[index] = (low, high)
     return intervals
 
 
-def _bca(samples: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
-    """Interval of the mean of each row of (cells, pictures)."""
+def _bca(samples: Sequence[Floats], generator: np.random.Generator) -> list[tuple[float, float]]:
+    """BCa interval of the mean of each sample, all of one size and drawn from alike.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap, 14.3; the jackknife of a mean is known without leaving a
+    picture out: each mean of the others lies (value - mean) / (n - 1) off.
+    """
+    size = samples[0].size
     # BCa commutes with shift and scale; on [0, 1] the cubes of its acceleration cannot underflow.
-    offset, spread = samples.min(axis=1), np.ptp(samples, axis=1)
-    found = stats.bootstrap(
-        ((samples - offset[:, None]) / spread[:, None],),
-        _mean,
-        axis=-1,
-        n_resamples=RESAMPLES,
-        # Also of the jackknife, which is as large as the square of the pictures.
-        batch=max(1, min(RESAMPLES, _MOST_VALUES // samples.size)),
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        vectorized=True,
-        rng=generator,
-    ).confidence_interval
-    return found.low * spread + offset, found.high * spread + offset
-
-
-def _mean(resampled: Floats, axis: int = -1) -> Floats:
-    # Contiguous pictures: NumPy's order of summation, so the last bit, depends on the layout, and fancy indexing
-    # picks a layout by the number of cells. An interval must not depend on its neighbours in the table.
-    return np.asarray(np.ascontiguousarray(resampled).mean(axis=axis))
+    scaled = [(sample - sample.min()) / np.ptp(sample) for sample in samples]
+    resampled = np.empty((len(samples), RESAMPLES))
+    rows = max(1, min(RESAMPLES, _MOST_VALUES // size))
+    for start in range(0, RESAMPLES, rows):
+        drawn = generator.integers(0, size, (min(rows, RESAMPLES - start), size))
+        for means, sample in zip(resampled, scaled, strict=True):
+            means[start : start + len(drawn)] = sample[drawn].mean(axis=1)
+    normal = special.ndtri(np.array([1 - CONFIDENCE, 1 + CONFIDENCE]) / 2)
+    ends = []
+    for sample, unit, means in zip(samples, scaled, resampled, strict=True):
+        mean = unit.mean()
+        bias = special.ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
+        off = mean - (unit.sum() - unit) / (size - 1)
+        off -= off.mean()
+        acceleration = (off**3).sum() / (6 * (off**2).sum() ** 1.5)
+        shares = special.ndtr(bias + (bias + normal) / (1 - acceleration * (bias + normal)))
+        low, high = (float(end) for end in np.quantile(means, shares) * np.ptp(sample) + sample.min())
+        ends.append((low, high))
+    return ends
 
 
 def _ranks(mean: Mapping[str, float], higher_is_better: bool) -> dict[str, int]:

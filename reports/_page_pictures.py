@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -23,8 +24,8 @@ _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".web
 _BESIDES = ("low", "reference")
 """Thumbnails that are no method's output."""
 
-Scored = Mapping[tuple[str, str], Mapping[str, Mapping[tuple[str, str, str], Record]]]
-"""Records by (data set, size and rounding), then picture, then (method, protocol, metric)."""
+Shown = Mapping[str, Mapping[tuple[str, str, str], Record]]
+"""Records of a data set's pictures by picture, then (method, protocol, metric)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +105,70 @@ class Extremes:
     best: tuple[Extreme, ...]
 
 
-def scored(records: Iterable[Record]) -> Scored:
-    """Records as galleries look them up: scores of tasks stand with the protocol that made their pictures."""
-    found: defaultdict[tuple[str, str], defaultdict[str, dict[tuple[str, str, str], Record]]]
-    found = defaultdict(lambda: defaultdict(dict))
-    for record in records:
-        pictures = found[record.dataset, _base(record.protocol)][record.image]
-        pictures[record.method, record.protocol, record.metric] = record
-    return found
+class Scored:
+    """What the page says of single pictures, in one pass: a run may have millions of records, few are kept."""
+
+    def __init__(self, result: Result) -> None:
+        """Keep records of pictures that have thumbnails, and each column's ends.
+
+        Scores of tasks stand with the protocol that made their pictures; the row without enhancement has no ends.
+        """
+        kept = {(dataset, image) for dataset, image, _ in result.thumbnails}
+        rows = [row for row in result.table.rows if row.kind != "none"] or result.table.rows
+        places = {row.method: at for at, row in enumerate(rows)}
+        better = {(one.dataset, one.protocol, one.metric): one.higher_is_better for one in result.table.columns}
+        pictures: defaultdict[tuple[str, str], defaultdict[str, dict[tuple[str, str, str], Record]]]
+        pictures = defaultdict(lambda: defaultdict(dict))
+        self.pictures: Mapping[tuple[str, str], Shown] = pictures
+        """By (data set, size and rounding)."""
+        self.columns: set[tuple[str, str, str]] = set()
+        """(data set, protocol, metric) of every record."""
+        self.ends: defaultdict[tuple[str, str, str], Ends] = defaultdict(Ends)
+        for record in result.records:
+            column = record.dataset, record.protocol, record.metric
+            self.columns.add(column)
+            if (record.dataset, record.image) in kept:
+                of = pictures[record.dataset, _base(record.protocol)][record.image]
+                of[record.method, record.protocol, record.metric] = record
+            if record.value is not None and math.isfinite(record.value) and record.method in places:
+                value = record.value if better.get(column, True) else -record.value
+                self.ends[column].add(value, record.image, places[record.method])
+
+
+class Ends:
+    """The pictures at both ends of a column over all methods, the worst first."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._kept: list[tuple[float, Any, int, str]] = []
+        self._count = 0
+
+    def add(self, value: float, image: str, method: int) -> None:
+        """Count a value in; the more the better."""
+        self._count += 1
+        self._kept.append((value, natural(image), method, image))
+        if len(self._kept) > 20 * EXTREMES:
+            self._kept.sort()
+            del self._kept[EXTREMES:-EXTREMES]
+
+    def both(self) -> tuple[list[tuple[float, str, int]], list[tuple[float, str, int]]]:
+        """(value, picture, method) of the worst and of the best, from the outermost inwards; no picture in both."""
+        count = min(EXTREMES, self._count // 2)
+        ordered = [(value, image, method) for value, _, method, image in sorted(self._kept)]
+        return ordered[:count], ordered[: -count - 1 : -1]
 
 
 def _base(protocol: str) -> str:
     return protocol.partition("+")[0]
 
 
-def galleries(cut: Sequence[Sheet], result: Result, records: Scored) -> dict[str, Gallery]:
+def galleries(cut: Sequence[Sheet], result: Result, scored: Scored) -> dict[str, Gallery]:
     """A gallery for the first sheet of each data set and size of pictures, by the sheet's slug."""
     found: dict[tuple[str, str], Gallery] = {}
     for sheet in cut:
         place = sheet.dataset, _base(sheet.protocol)
         if place not in found:
-            found[place] = _gallery(sheet, result, records.get(place, {}))
+            found[place] = _gallery(sheet, result, scored)
     return {gallery.slug: gallery for gallery in found.values() if gallery.pictures}
 
 
@@ -134,17 +178,20 @@ def gallery_of(sheet: Sheet, shown: Mapping[str, Gallery]) -> Gallery | None:
     return next((gallery for gallery in shown.values() if (gallery.dataset, gallery.base) == place), None)
 
 
-def _gallery(sheet: Sheet, result: Result, records: Mapping[str, Mapping[tuple[str, str, str], Record]]) -> Gallery:
+def _gallery(sheet: Sheet, result: Result, scored: Scored) -> Gallery:
+    base = _base(sheet.protocol)
+    records = scored.pictures.get((sheet.dataset, base), {})
     kept = {(image, method) for dataset, image, method in result.thumbnails if dataset == sheet.dataset}
-    scores = {(protocol, metric) for of in records.values() for _, protocol, metric in of}
     columns = tuple(
         column
         for column in result.table.columns
-        if column.dataset == sheet.dataset and (column.protocol, column.metric) in scores
+        if column.dataset == sheet.dataset
+        and _base(column.protocol) == base
+        and (column.dataset, column.protocol, column.metric) in scored.columns
     )
     images = sorted({image for image, _ in kept}, key=natural)
     pictures = tuple(_picture(image, sheet, columns, result.thumbnails, records.get(image, {})) for image in images)
-    return Gallery(sheet.slug, sheet.dataset, _base(sheet.protocol), columns, pictures)
+    return Gallery(sheet.slug, sheet.dataset, base, columns, pictures)
 
 
 def _picture(
@@ -209,7 +256,7 @@ def _data_uri(file: Path | None) -> str:
     return f"data:{_MIME[file.suffix.lower()]};base64,{b64encode(file.read_bytes()).decode('ascii')}"
 
 
-def extremes(sheet: Sheet, records: Scored, gallery: Gallery | None) -> list[Extremes]:
+def extremes(sheet: Sheet, scored: Scored, gallery: Gallery | None) -> list[Extremes]:
     """The pictures at both ends of each column over all methods, the row without enhancement left out."""
     shown = {
         (picture.id, tile.method): ((row, place), bool(tile.source))
@@ -219,22 +266,10 @@ def extremes(sheet: Sheet, records: Scored, gallery: Gallery | None) -> list[Ext
     lines = [line for line in sheet.lines if line.row.kind != "none"] or list(sheet.lines)
     found = []
     for column in sheet.columns:
-        values = [
-            (record.value if column.higher_is_better else -record.value, natural(image), at, image)
-            for image, of in records.get((sheet.dataset, _base(sheet.protocol)), {}).items()
-            for at, line in enumerate(lines)
-            if (record := of.get((line.row.method, column.protocol, column.metric))) is not None
-            and record.value is not None
-            and math.isfinite(record.value)
-        ]
-        if len(values) < 2:
+        ends = scored.ends[column.dataset, column.protocol, column.metric].both()
+        if not ends[0]:
             continue
-        count = min(EXTREMES, len(values) // 2)
-        values.sort()
-        ends = values[:count], values[: -count - 1 : -1]
-        worst, best = (
-            [_extreme(column, value, image, lines[at], shown) for value, _, at, image in end] for end in ends
-        )
+        worst, best = ([_extreme(column, value, image, lines[at], shown) for value, image, at in end] for end in ends)
         found.append(Extremes(column, tuple(worst), tuple(best)))
     return found
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.contracts import (
     LEAK,
@@ -22,6 +27,7 @@ from bench.contracts import (
     Ranking,
     Record,
     Result,
+    Table,
 )
 
 DASH = "–"
@@ -307,39 +313,52 @@ def definitions(columns: Sequence[Column]) -> list[Column]:
 def failures(result: Result) -> list[Failure]:
     """Every picture without value, metrics that failed for one reason taken together, in table order."""
     grouped: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
-    for record in in_table_order(result):
-        if record.error is not None or record.value is None or record.value != record.value:
-            reason = one_line(record.error or ("the value is not a number" if record.value is not None else "no value"))
-            grouped[record.dataset, record.protocol, record.method, record.image, reason].append(record.metric)
+    missing = [one for one in result.records if one.error is not None or one.value is None or one.value != one.value]
+    for record in in_table_order(result.table, missing):
+        reason = one_line(record.error or ("the value is not a number" if record.value is not None else "no value"))
+        grouped[record.dataset, record.protocol, record.method, record.image, reason].append(record.metric)
     return [
         Failure(dataset, protocol, image, method, tuple(metrics), reason)
         for (dataset, protocol, method, image, reason), metrics in grouped.items()
     ]
 
 
-def in_table_order(result: Result) -> list[Record]:
+def in_table_order(table: Table, records: Sequence[Record]) -> Iterator[Record]:
     """Records by data set, protocol, method and metric as the table has them, then by picture in natural order."""
-    columns = {(one.dataset, one.protocol, one.metric): place for place, one in enumerate(result.table.columns)}
+    columns = {(one.dataset, one.protocol, one.metric): place for place, one in enumerate(table.columns)}
     sets: dict[tuple[str, str], int] = {}
-    for column in result.table.columns:
+    for column in table.columns:
         sets.setdefault((column.dataset, column.protocol), len(sets))
-    methods = {row.method: place for place, row in enumerate(result.table.rows)}
+    methods = {row.method: place for place, row in enumerate(table.rows)}
 
-    def place(record: Record) -> tuple[Any, ...]:
+    def place(cell: tuple[str, str, str, str]) -> tuple[Any, ...]:
+        dataset, protocol, method, metric = cell
         return (
-            sets.get((record.dataset, record.protocol), len(sets)),
-            record.dataset,
-            record.protocol,
-            methods.get(record.method, len(methods)),
-            record.method,
-            columns.get((record.dataset, record.protocol, record.metric), len(columns)),
-            record.metric,
-            natural(record.image),
+            *(sets.get((dataset, protocol), len(sets)), dataset, protocol),
+            *(methods.get(method, len(methods)), method),
+            *(columns.get((dataset, protocol, metric), len(columns)), metric),
         )
 
-    return sorted(result.records, key=place)
+    # Places are sorted, not records: of millions only one is there at a time.
+    cells: dict[tuple[str, str, str, str], int] = {}
+    images: dict[str, int] = {}
+    of_cell, of_image = array("q"), array("q")
+    for one in records:
+        of_cell.append(cells.setdefault((one.dataset, one.protocol, one.method, one.metric), len(cells)))
+        of_image.append(images.setdefault(one.image, len(images)))
+    by_cell, by_image = _ranks(sorted(cells, key=place), cells), _ranks(sorted(images, key=natural), images)
+    for at in np.lexsort((by_image[np.asarray(of_image)], by_cell[np.asarray(of_cell)])):
+        yield records[int(at)]
 
 
+def _ranks(ordered: Sequence[Any], numbers: Mapping[Any, int]) -> NDArray[np.int64]:
+    """Place in the order, by number."""
+    found = np.empty(len(ordered), dtype=np.int64)
+    found[[numbers[name] for name in ordered]] = np.arange(len(ordered))
+    return found
+
+
+@lru_cache(maxsize=100_000)
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key that puts '9' before '10'."""
     parts = re.split(r"(\d+)", name)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from bench.contracts import MAP_PEAK, Record, Report, Result
 
 from . import _page_charts as charts
-from ._page_pictures import SHOWN, extremes, galleries, gallery_of, scored
+from ._page_pictures import SHOWN, Scored, extremes, galleries, gallery_of
 from ._page_viewer import BANDWIDTH, CONFIDENCE, viewer_block
 from ._sheet import (
     BEST_MEANS,
@@ -51,12 +51,8 @@ class Html(Report):
         """Fill html.j2, which stands beside this file with the style and the scripts it includes."""
         cut = sheets(result)
         titles = method_titles(result.table.rows)
-        records, values, median = (
-            scored(result.records),
-            charts.by_method(result.records),
-            charts.medians(result.seconds),
-        )
-        shown = galleries(cut, result, records)
+        scored, values, median = Scored(result), charts.by_method(result.records), charts.medians(result.seconds)
+        shown = galleries(cut, result, scored)
         pieces = _template().generate(
             facts=facts(result.manifest),
             rows=result.table.rows,
@@ -69,7 +65,7 @@ class Html(Report):
             diagrams={sheet.slug: charts.diagrams(sheet.rankings, titles) for sheet in cut},
             over_datasets=charts.diagrams([one for one in result.table.rankings if one.over != "pictures"], titles),
             speeds={sheet.slug: charts.speeds(sheet, median) for sheet in cut},
-            extremes={sheet.slug: extremes(sheet, records, gallery_of(sheet, shown)) for sheet in cut},
+            extremes={sheet.slug: extremes(sheet, scored, gallery_of(sheet, shown)) for sheet in cut},
             gallery_of={sheet.slug: gallery_of(sheet, shown) for sheet in cut},
             galleries=shown,
             viewer=Markup(viewer_block(shown.values(), result)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 
 from bench.contracts import Leak, Record, Report, Result
@@ -26,14 +26,16 @@ class Records(Report):
         A last column `leaked` says 'exact' or 'near' for a picture that was seen in training; without any it is not
         there.
         """
+        return "".join(self.pieces(result))
+
+    def pieces(self, result: Result) -> Iterator[str]:
+        """The same, line by line."""
         leaks = bool(result.table.leaks)
-        file = StringIO()
-        rows = csv.writer(file, lineterminator="\n")
-        header = ["method", "dataset", "image", "metric", "value", "error", "protocol", "caveat"]
-        rows.writerow([*header, *(["leaked"] * leaks)])
         seen = _seen(result.table.leaks)
-        for record in in_table_order(result):
-            rows.writerow(
+        header = ["method", "dataset", "image", "metric", "value", "error", "protocol", "caveat"]
+        yield _line([*header, *(["leaked"] * leaks)])
+        for record in in_table_order(result.table, result.records):
+            yield _line(
                 [
                     record.method,
                     record.dataset,
@@ -46,7 +48,12 @@ class Records(Report):
                     *([_kind(record, seen)] * leaks),
                 ]
             )
-        return printable(file.getvalue())
+
+
+def _line(fields: Sequence[str]) -> str:
+    file = StringIO()
+    csv.writer(file, lineterminator="\n").writerow(fields)
+    return printable(file.getvalue())
 
 
 def _seen(leaks: Sequence[Leak]) -> dict[tuple[str, str, str, str], bool]:

@@ -17,6 +17,9 @@ from bench.training import Adjustable
 
 from ._detector import quiet
 
+TRACKERS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+"""Programs that ultralytics reports to where they are installed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorSettings(Adjustable):
@@ -52,7 +55,10 @@ def fit(
     """
     quiet()
     from ultralytics import YOLO
+    from ultralytics.utils import SETTINGS
 
+    # In memory alone, the user's file stays: what else is installed here is not told of this training.
+    dict.update(SETTINGS, dict.fromkeys(TRACKERS, False))
     data = _write_pictures({"train": learned, "val": held_out}, classes, out / "pictures")
     model: Any = YOLO(str(start) if start else settings.architecture, task="detect", verbose=False)
     model.train(
