@@ -179,19 +179,19 @@ def _chunks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Itera
     for material in dict.fromkeys(job.material.name for job in plan.jobs):
         jobs = [job for job in plan.jobs if job.material.name == material]
         keys = [key for job in jobs for key in (*job.score_keys.values(), *job.task_keys.values())]
-        done = {key: store.done(key) for key in keys}
         samples, digests = jobs[0].material.samples, jobs[0].material.digests
+        names = [(sample.id, digest) for sample, digest in zip(samples, digests, strict=True)]
+        done = {key: _held(names, store.done(key)) for key in keys}
         for start in range(0, len(samples), batch):
             chunk = range(start, min(start + batch, len(samples)))
-            names = [(samples[index].id, digests[index]) for index in chunk]
             lacking: list[Lacking] = []
             for job in jobs:
                 metrics, tasks = (
-                    frozenset(name for name, key in keys.items() if not done[key].issuperset(names))
+                    frozenset(name for name, key in keys.items() if not all(done[key][chunk.start : chunk.stop]))
                     for keys in (job.score_keys, job.task_keys)
                 )
                 files = [
-                    (samples[index].id, digests[index])
+                    names[index]
                     for index in chunk
                     for path, key in views.wanted(job, settings, index)
                     if path not in present or (pictures[path].key, pictures[path].digest) != (key, digests[index])
@@ -205,6 +205,11 @@ def _chunks(plan: Plan, store: Store, settings: RunSection, batch: int) -> Itera
                 places = {path[name] for path in shown for name in ("low", "reference")}
                 undrawn = frozenset(path for path in places if not (store.folder / path).is_file())
                 yield Chunk(jobs[0].material, chunk, tuple(lacking), undrawn)
+
+
+def _held(names: Sequence[tuple[str, str]], done: Collection[tuple[str, str]]) -> bytes:
+    """Whether each is done; a byte each, as there are millions."""
+    return bytes(name in done for name in names)
 
 
 def _failed(store: Store, job: Job) -> set[tuple[str, str]]:
