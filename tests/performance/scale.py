@@ -1,6 +1,6 @@
 """Ratios of issue-sized runs, measured side by side in one sitting: the whole pass against a plain loop, and scale.
 
-Run `python tests/performance/scale.py [PART ...]`; parts: pass, overhead, jobs, recheck, report, memory, curve.
+Run `python tests/performance/scale.py [PART ...]`; parts: pass, overhead, jobs, recheck, report, memory, tables, curve.
 Absolute times are this machine's; ratios are what to look at.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from metrics import opposing
+from metrics import opposing, peak_mib
 from PIL import Image
 from torchvision.models import alexnet
 
@@ -29,7 +29,7 @@ from bench.lineup import lineup
 from bench.metrics.lpips import BACKBONE
 from bench.plan import plan
 from bench.runner import Trace, run
-from bench.store import Store
+from bench.store import Score, Store
 
 CPU = torch.device("cpu")
 PASS = 100
@@ -210,14 +210,55 @@ def part_memory(work: Path) -> None:
         folder = pairs(work / f"memory-{count}", count, SMALL)
         words = [*COMMAND, f"folder:{folder}", "--out", str(work / f"memory-run-{count}")]
         code = (
-            "import sys, resource; from bench.cli import app; "
+            "import sys; from metrics import peak_mib; from bench.cli import app; "
             "\ntry: app(sys.argv[1:])\nexcept SystemExit: pass\n"
-            "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+            "print('peak', int(peak_mib()))"
         )
-        done = subprocess.run([sys.executable, "-c", code, *words[3:]], check=True, capture_output=True, text=True)
+        command = [sys.executable, "-c", code, *words[3:]]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent)
         peaks[count] = int(done.stdout.rsplit("peak ", 1)[1])
         print(f"peak          {peaks[count]:8} MiB on {count} pictures, tables included")
     print(f"difference    {peaks[10_000] - peaks[100]:8} MiB")
+
+
+def part_tables(work: Path) -> None:
+    """Table and all reports of 10 methods x 10,000 pictures x 7 metrics, whose values are drawn at random."""
+    for count in (100, 10_000):
+        folder = pairs(work / f"tables-{count}", count, (32, 32))
+        code = f"import sys; from pathlib import Path; import scale; scale.{{}}(Path({str(folder)!r}))"
+        for name in ("fill", "tabulate"):
+            command = [sys.executable, "-c", code.format(name)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent)
+        print(done.stdout.strip())
+
+
+def fill(folder: Path) -> None:
+    """A finished run into folder/run, as if it had been computed."""
+    methods = "input,gamma,gamma:1.5,gamma:2,gamma:2.5,gamma:3,he,clahe,clahe:3,clahe:4"
+    words = {"methods": methods, "datasets": f"folder:{folder}", "metrics": f"{METRICS},ssim_y", "thumbnails": 0}
+    chosen = config.load(None, {**words, "out": folder / "run"})
+    generator = np.random.default_rng(0)
+    with Store(chosen.run.out) as store:
+        planned = plan(lineup(chosen, store.sha256), chosen.run.protocol, "cpu", 0)
+        result.keep(store, planned, provenance.manifest(planned, chosen, CPU, ["scale"]), 0)
+        for job in planned.jobs:
+            pictures = [
+                (sample.id, digest) for sample, digest in zip(job.material.samples, job.material.digests, strict=True)
+            ]
+            for key in job.score_keys.values():
+                drawn = generator.normal(size=len(pictures)).tolist()
+                scores = [Score(key, *names, value, None, 0.001) for names, value in zip(pictures, drawn, strict=True)]
+                store.add(scores, [], [], [], [])
+
+
+def tabulate(folder: Path) -> None:
+    """Read that run and write its reports."""
+    begun = time.perf_counter()
+    with Store(folder / "run", readonly=True) as store:
+        finished = result.load(store)
+        result.write(finished, result.build_reports(("html", "latex", "markdown", "csv", "records")))
+    seconds = time.perf_counter() - begun
+    print(f"tables        {seconds:8.1f} s, peak {peak_mib():.0f} MiB for {len(finished.records):,} records")
 
 
 def part_curve(work: Path) -> None:
@@ -241,7 +282,7 @@ def draw(seconds: Mapping[int, list[float]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "scale"
+    matplotlib.rcParams |= {"svg.hashsalt": "scale", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
@@ -262,6 +303,7 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     "recheck": part_recheck,
     "report": part_report,
     "memory": part_memory,
+    "tables": part_tables,
     "curve": part_curve,
 }
 
