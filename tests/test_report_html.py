@@ -21,6 +21,7 @@ from scipy import ndimage, stats
 from bench import plugins
 from bench.contracts import Cell, Column, MethodRow, Ranking, Record, Report, Result, Table, View
 from bench.reports._page_charts import apart, boxed, by_method, density, logarithmic
+from bench.reports._page_pictures import Ends
 from bench.reports._page_viewer import BANDWIDTH, beside, divergence, earth_movers, fitted
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
@@ -347,6 +348,16 @@ def test_speed_is_the_median_and_leaves_out_what_is_not_timed():
 def test_one_timed_method_makes_no_chart_of_speed():
     run = dataclasses.replace(wide({"input": [1.0], "fast": [2.0]}), seconds={("fast", "d"): (1.0,)})
     assert "<h3>Speed and quality" not in render(run)
+
+
+def test_ends_of_many_pictures_are_those_of_all_of_them():
+    ends = Ends()
+    values = np.random.default_rng(0).permutation(1000)
+    for value in values:
+        ends.add(float(value), f"picture {value}", value % 3)
+    worst, best = ends.both()
+    assert worst == [(value, f"picture {value}", value % 3) for value in range(5)]
+    assert best == [(value, f"picture {value}", value % 3) for value in range(999, 994, -1)]
 
 
 def test_worst_and_best_pictures_go_by_the_metrics_direction():
