@@ -163,7 +163,7 @@ def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray cluster of two cores on this machine, under a path short enough for its sockets."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # with it one client in eight finds its server hanging
+    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # with it a client finds its server hanging now and then
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         words = ["--head", "--block", "--num-cpus", "2", "--port", "0", "--ray-client-server-port", str(port)]
