@@ -21,13 +21,14 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from bench import config, engine, image
+from bench import config, engine, image, profiling
 from bench.cli import Exit, app
 from bench.lineup import lineup
 from bench.plan import Plan, plan
 from bench.provenance import sha256_of_files
+from bench.runner import Trace
 from bench.shards import Order, Shard, WorkerError, order, shards, work_shard
-from bench.work import Chunk, Lacking
+from bench.work import DECODING, Chunk, Lacking, Span
 
 Bench = Callable[..., Result]
 PICTURES = 12
@@ -332,6 +333,36 @@ def test_few_pictures_are_shared_out_by_method(bench: Bench) -> None:
     every = [job.method.name for job in sent.plan.jobs]
     assert told(one, 2) == [(place, every) for place in range(PICTURES)]
     assert told(one[:1], 2) == [(0, [name]) for name in every]
+
+
+def test_shards_shrink_towards_the_end(bench: Bench) -> None:
+    sent = Sent("clahe")
+    job = sent.plan.jobs[1]
+    lacking = (Lacking(job, frozenset({"psnr"}), frozenset()),)
+    chunks = [Chunk(job.material, range(0, 1), lacking) for _ in range(400)]
+    sizes = [len(shard.slices) for shard in shards(chunks, sent.plan, 2)]
+    assert sum(sizes) == 400
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) <= 32
+    assert sizes[-8:] == [1] * 8
+
+
+@pytest.mark.parametrize("cluster", [1], indirect=True)
+def test_workers_without_the_package_are_refused_by_name(
+    bench: Bench, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_probe", lambda: lambda: False)
+    done = run(bench, "bare", "clahe", "--engine", cluster.scheduler_address.replace("tcp://", "dask://"))
+    assert done.exit_code == Exit.USAGE
+    (worker,) = cluster.workers.values()
+    assert f"no package bench at {worker.worker_address}" in " ".join(done.output.split())
+
+
+def test_decoding_beside_the_rest_is_no_part_of_the_whole() -> None:
+    trace = Trace(profile=True, wall=10.0, pictures=1)
+    trace.add([Span("score: psnr", 0.0, 4.0, 1), Span(DECODING, 0.0, 5.0, 1, 7)])
+    _, rows = profiling.table(trace)
+    assert dict((row[0], row[1]) for row in rows)["idle and everything else"] == "6.00"
 
 
 def test_a_profile_adds_up_and_writes_a_trace(bench: Bench) -> None:

@@ -96,3 +96,15 @@ def test_the_map_is_bright_where_the_picture_differs(untrained: LPIPS) -> None:
     found = untrained.spatial(Planes(spoilt), Planes(plain))[0]
     # The network has random weights and deep layers that see far, so the other half is not black.
     assert float(found[:, :48].mean()) > 1.2 * float(found[:, 80:].mean())
+
+
+def test_a_reference_is_looked_at_once_for_all_methods(untrained: LPIPS) -> None:
+    seen: list[int] = []
+    hook = untrained.network.get_submodule("net").register_forward_hook(lambda *_: seen.append(1))
+    first, reference = from_8bit(photographs()[0]), from_8bit(photographs()[1])
+    alone = untrained.score(first, Planes(reference.rgb)).tolist()
+    assert len(seen) == 2
+    for _ in range(3):
+        assert untrained.score(Planes(first.rgb), reference).tolist() == alone
+    hook.remove()
+    assert len(seen) == 2 + 4  # the reference and three methods
